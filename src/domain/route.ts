@@ -1,0 +1,121 @@
+/** The words of routing: backends, routes, what they match and how traffic is split. */
+
+declare const brand: unique symbol;
+type Branded<Name> = string & { readonly [brand]: Name };
+
+/** The name of a route, unique in its table. */
+export type RouteId = Branded<"RouteId">;
+/** The name of a backend, unique in its table. */
+export type BackendId = Branded<"BackendId">;
+
+/** Weights are whole shares of this many. One share is 0.001 %. */
+export const SHARES_TOTAL = 100_000;
+
+/** One address of a backend. `address` is its origin as written: `http://host:port`. */
+export interface Endpoint {
+  readonly address: string;
+  /** Name or IP literal, without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A named set of endpoints that answer alike. */
+export interface Backend {
+  readonly id: BackendId;
+  readonly endpoints: readonly Endpoint[];
+}
+
+/** How the path of a request is matched, on its normalised form without the query. */
+export interface PathMatch {
+  /**
+   * `prefix` matches whole segments: `/api` takes `/api` and `/api/x`, not `/apix`; `/api/` takes only what
+   * starts with it. `regex` must match the whole path.
+   */
+  readonly kind: "prefix" | "exact" | "regex";
+  readonly value: string;
+}
+
+/** One condition on a header, query parameter or cookie. Without `value`, presence is enough. */
+export interface Condition {
+  readonly source: "header" | "query" | "cookie";
+  /** Header names are lower case; the others are taken to the letter. */
+  readonly name: string;
+  readonly value?: string;
+}
+
+/** What a route matches. An empty list allows everything; all parts must match. */
+export interface Match {
+  /** Lower case, without port; `*.example.com` matches any name below example.com. */
+  readonly hosts: readonly string[];
+  readonly path: PathMatch;
+  readonly methods: readonly string[];
+  readonly conditions: readonly Condition[];
+}
+
+/** Where a client's stable identity is looked for. */
+export type StickyKey =
+  | { readonly from: "cookie" | "header" | "claim"; readonly name: string }
+  /** A first-party cookie that Crossfade hands out. */
+  | { readonly from: "issue" }
+  | { readonly from: "address" };
+
+/** Stickiness of a route. No keys: every request is drawn at random. */
+export interface Sticky {
+  readonly keys: readonly StickyKey[];
+  /** Routes with the same salt put a client into the same bucket. */
+  readonly salt: string;
+}
+
+/** A condition that sends whoever meets it to one backend, whatever the weights say. */
+export interface Pin {
+  readonly when: Condition;
+  readonly to: BackendId;
+}
+
+/** The two roles of a cutover. */
+export interface Cutover {
+  readonly legacy: BackendId;
+  readonly candidate: BackendId;
+}
+
+/** How long parts of an exchange with a backend may take, in milliseconds. */
+export interface Timeouts {
+  readonly connectMs: number;
+  /** From the last byte of the request to the response head. */
+  readonly responseMs: number;
+  /** Between two pieces of a body. */
+  readonly idleMs: number;
+}
+
+/** When a request may be sent again. `attempts` counts the extra ones. */
+export interface Retries {
+  readonly attempts: number;
+  /** A body up to this many bytes is held so that it can be sent again. */
+  readonly bodyBytesMax: number;
+}
+
+/** Which requests, split how, sent where. */
+export interface Route {
+  readonly id: RouteId;
+  readonly match: Match;
+  readonly cutover: Cutover;
+  /** The candidate's weight, 0 to SHARES_TOTAL; legacy has the rest. */
+  readonly candidateShares: number;
+  readonly sticky: Sticky;
+  readonly pins: readonly Pin[];
+  readonly timeouts: Timeouts;
+  readonly retries: Retries;
+  /** Whether responses name the backend and the revision that answered. */
+  readonly expose: boolean;
+}
+
+/** The routing table as the operator sees it, without a revision. */
+export interface Document {
+  readonly backends: readonly Backend[];
+  readonly routes: readonly Route[];
+}
+
+/** The routing table as workers get it: plain weights, no rollouts. */
+export interface TableSpec extends Document {
+  readonly revision: number;
+}

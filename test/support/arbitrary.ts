@@ -1,0 +1,194 @@
+/** Random tables for property tests: every part of a document, valid and in the order that decoding gives. */
+import fc from "fast-check";
+import { findShadowed } from "../../src/domain/order.ts";
+import { DURATION_MS_MAX } from "../../src/domain/quantity.ts";
+import {
+  SHARES_TOTAL,
+  type Backend,
+  type BackendId,
+  type Condition,
+  type Document,
+  type Endpoint,
+  type Match,
+  type PathMatch,
+  type Pin,
+  type Route,
+  type RouteId,
+  type Sticky,
+  type StickyKey,
+} from "../../src/domain/route.ts";
+import { decodedPath } from "../../src/domain/path.ts";
+import { TABLE_LIMITS } from "../../src/domain/schema.ts";
+
+const ALPHABET = "abcdefghijklmnopqrstuvwxyz";
+const DIGITS = "0123456789";
+
+/** Plain objects, as decoding makes them. */
+function shape<Model extends object>(model: {
+  [Key in keyof Model]: fc.Arbitrary<Model[Key]>;
+}): fc.Arbitrary<Model> {
+  return fc.record<Model>(model).map((one) => ({ ...one }));
+}
+
+/** Texts over an alphabet. */
+function word(alphabet: string, minLength: number, maxLength: number): fc.Arbitrary<string> {
+  return fc.string({ unit: fc.constantFrom(...alphabet.split("")), minLength, maxLength });
+}
+
+/** Names of routes and backends, such as `a`, `7` and `constructor`. */
+const nameArbitrary: fc.Arbitrary<string> = fc
+  .oneof(
+    word(`${ALPHABET}${ALPHABET.toUpperCase()}${DIGITS}._-`, 1, 12),
+    fc.constantFrom("constructor", "toString", "7"),
+  )
+  .filter((name) => !["-", ".", "..", "__proto__"].includes(name));
+
+const labelArbitrary = word(`${ALPHABET}${DIGITS}_`, 1, 8);
+const hostArbitrary = fc
+  .tuple(fc.boolean(), fc.array(labelArbitrary, { minLength: 1, maxLength: 3 }))
+  .map(([isWildcard, labels]) => `${isWildcard ? "*." : ""}${labels.join(".")}`);
+const tokenArbitrary = word(`${ALPHABET}${DIGITS}!#$%&'*+-.^_|~`, 1, 10).filter(
+  (name) => name !== "__proto__",
+);
+const visibleArbitrary = fc.string({
+  unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)),
+  minLength: 1,
+  maxLength: 12,
+});
+const valueArbitrary = fc.oneof(visibleArbitrary, fc.constantFrom("", "true", "a b", "日本", "ü"));
+
+const endpointArbitrary: fc.Arbitrary<Endpoint> = fc
+  .tuple(
+    fc.oneof(
+      fc.ipV4(),
+      fc.constantFrom("[::1]", "[fe80::1:2]"),
+      // A last label of letters: one of digits would be an IPv4 address in disguise.
+      fc.tuple(labelArbitrary, word(ALPHABET, 2, 6)).map(([label, top]) => `${label}.${top}`),
+    ),
+    fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined }),
+  )
+  .map(([host, port]) => ({
+    address: port === undefined ? `http://${host}` : `http://${host}:${port}`,
+    host: host.replace(/^\[(.*)\]$/, "$1"),
+    port: port ?? 80,
+  }));
+
+const pathArbitrary = fc
+  .array(word(`${ALPHABET}${DIGITS}-_~!$&'()+,;=:@`, 0, 6), { maxLength: 4 })
+  .map((segments) => `/${segments.join("/")}`)
+  .filter((path) => decodedPath(path) === path);
+
+const pathMatchArbitrary: fc.Arbitrary<PathMatch> = fc.oneof(
+  shape({ kind: fc.constantFrom("prefix", "exact"), value: pathArbitrary }),
+  shape({ kind: fc.constant("regex"), value: fc.constantFrom("/v[0-9]+/.*", "(a|b)", "/x", ".*\\.png") }),
+);
+
+const methodsArbitrary = fc.uniqueArray(fc.constantFrom("GET", "HEAD", "POST", "PURGE"), { maxLength: 3 });
+
+const conditionArbitrary: fc.Arbitrary<Condition> = fc
+  .tuple(
+    fc.constantFrom("header", "query", "cookie"),
+    fc.oneof(tokenArbitrary, fc.constantFrom("1", "2", "constructor")),
+    fc.option(valueArbitrary, { nil: undefined }),
+  )
+  .map(([source, name, value]): Condition => {
+    const plain = name.replace(/[&=#]/g, "x");
+    return value === undefined ? { source, name: plain } : { source, name: plain, value };
+  });
+
+/** Conditions as decoding gives them: by source, and within one in the order that maps keep their keys in. */
+function inMapOrder(conditions: readonly Condition[]): Condition[] {
+  return (["header", "query", "cookie"] as const).flatMap((source) => {
+    const own = conditions.filter((condition) => condition.source === source);
+    return Object.values(Object.fromEntries(own.map((condition) => [condition.name, condition])));
+  });
+}
+
+const matchArbitrary: fc.Arbitrary<Match> = shape({
+  hosts: fc.uniqueArray(hostArbitrary, { maxLength: 3 }),
+  path: pathMatchArbitrary,
+  methods: methodsArbitrary,
+  conditions: fc.array(conditionArbitrary, { maxLength: 4 }).map(inMapOrder),
+});
+
+const stickyKeyArbitrary: fc.Arbitrary<StickyKey> = fc.oneof(
+  shape({ from: fc.constantFrom("cookie", "header"), name: tokenArbitrary }),
+  shape({ from: fc.constant("claim"), name: visibleArbitrary }),
+  fc.constantFrom({ from: "issue" as const }, { from: "address" as const }),
+);
+
+const stickyArbitrary: fc.Arbitrary<Sticky> = shape({
+  keys: fc.uniqueArray(stickyKeyArbitrary, {
+    maxLength: 4,
+    selector: (key) => ("name" in key ? `${key.from}:${key.name}` : key.from),
+  }),
+  salt: fc.oneof(visibleArbitrary, fc.constant("legacy/new")),
+});
+
+const durationArbitrary = fc.oneof(
+  fc.integer({ min: 1, max: DURATION_MS_MAX }),
+  fc.constantFrom(1, 3000, 60_000, 3_600_000, DURATION_MS_MAX),
+);
+
+/** Routes whose cutover is between two of these backends. */
+function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
+  const ids = backends.map((backend) => backend.id);
+  return fc.shuffledSubarray(ids, { minLength: 2, maxLength: 2 }).chain((pair) => {
+    const [legacy, candidate] = pair as [BackendId, BackendId];
+    const pinArbitrary: fc.Arbitrary<Pin> = shape({
+      when: conditionArbitrary,
+      to: fc.constantFrom(legacy, candidate),
+    });
+    return shape({
+      id: nameArbitrary.map((name) => name as RouteId),
+      match: matchArbitrary,
+      cutover: fc.constant({ legacy, candidate }),
+      candidateShares: fc.integer({ min: 0, max: SHARES_TOTAL }),
+      sticky: fc.oneof(
+        stickyArbitrary,
+        fc.constant<Sticky>({ keys: [{ from: "issue" }], salt: `${legacy}/${candidate}` }),
+      ),
+      pins: fc.array(pinArbitrary, { maxLength: 3 }),
+      timeouts: shape({
+        connectMs: durationArbitrary,
+        responseMs: durationArbitrary,
+        idleMs: durationArbitrary,
+      }),
+      retries: shape({
+        attempts: fc.integer({ min: 0, max: TABLE_LIMITS.retryAttempts }),
+        bodyBytesMax: fc.oneof(
+          fc.integer({ min: 0, max: TABLE_LIMITS.retryBodyBytes }),
+          fc.constantFrom(0, 1024, 65_536, TABLE_LIMITS.retryBodyBytes),
+        ),
+      }),
+      expose: fc.boolean(),
+    });
+  });
+}
+
+const backendsArbitrary: fc.Arbitrary<Backend[]> = fc
+  .uniqueArray(nameArbitrary, { minLength: 2, maxLength: 5 })
+  // Maps put keys that are whole numbers first, and so does decoding.
+  .map((names) => Object.keys(Object.fromEntries(names.map((name) => [name, true]))))
+  .chain((names) =>
+    fc.tuple(
+      ...names.map((name) =>
+        shape({
+          id: fc.constant(name as BackendId),
+          endpoints: fc.uniqueArray(endpointArbitrary, {
+            minLength: 1,
+            maxLength: 3,
+            selector: (endpoint) => `${endpoint.host} ${endpoint.port}`,
+          }),
+        }),
+      ),
+    ),
+  );
+
+/** Valid documents: no two routes of one name, and none that can never match. */
+export const documentArbitrary: fc.Arbitrary<Document> = backendsArbitrary.chain((backends) =>
+  fc.uniqueArray(routeArbitrary(backends), { maxLength: 5, selector: (route) => route.id }).map((routes) => {
+    const dead = new Set(findShadowed(routes).map(({ later }) => later.position));
+    return { backends, routes: routes.filter((_, position) => !dead.has(position)) };
+  }),
+);
