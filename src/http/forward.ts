@@ -1,0 +1,152 @@
+/** What a relay changes in a head: connection fields out, framing anew, who we are and who the client is in. */
+import {
+  FIELD,
+  FIELD_STRIDE,
+  fieldValue,
+  type BodyKind,
+  type RequestHead,
+  type ResponseHead,
+} from "./head.ts";
+
+const PSEUDONYM = "1.1 crossfade";
+
+/** What a forwarded request says about its way here. */
+export interface RequestContext {
+  /** The peer's address; added to X-Forwarded-For. */
+  readonly peerAddress: string;
+  /** Whether the peer's own forwarding fields and request id are believed. */
+  readonly isPeerTrusted: boolean;
+  readonly requestId: string;
+}
+
+/**
+ * The head to send to a backend.
+ *
+ * Fields keep their order, case and bytes. Removed: the Connection field and what it names, other fields of one
+ * connection, framing (written anew), forwarding fields of peers that are not trusted. Source: RFC 9110 section 7.6.
+ */
+export function requestForward(head: RequestHead, context: RequestContext): string {
+  const { text, fields, method, target } = head;
+  const trusted = context.isPeerTrusted;
+  let kept = "";
+  let from = -1;
+  for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
+    const at = fields[i + 1] as number;
+    if (isKeptInRequest(fields[i] as number, trusted) && !isNominated(head, fields, i)) {
+      if (from === -1) from = at;
+    } else if (from !== -1) {
+      kept += text.slice(from, at);
+      from = -1;
+    }
+  }
+  if (from !== -1) kept += text.slice(from, text.length - 2);
+  return `${method} ${target} HTTP/1.1\r\n${kept}${requestFraming(head)}${forwardedFields(head, context)}\r\n`;
+}
+
+function isKeptInRequest(kind: number, trusted: boolean): boolean {
+  switch (kind) {
+    case FIELD.OTHER:
+    case FIELD.HOST:
+    case FIELD.AUTHORIZATION:
+    case FIELD.VIA:
+      return true;
+    case FIELD.FORWARDED:
+    case FIELD.REQUEST_ID:
+      return trusted;
+    default:
+      return false;
+  }
+}
+
+function isNominated(head: RequestHead | ResponseHead, fields: readonly number[], i: number): boolean {
+  if (head.nominated.length === 0) return false;
+  return head.nominated.includes(head.text.slice(fields[i + 1], fields[i + 2]).toLowerCase());
+}
+
+function requestFraming(head: RequestHead): string {
+  if (head.body === "chunked") return "Transfer-Encoding: chunked\r\n";
+  // A length of zero is passed on too: POST without one makes some backends answer 411.
+  return head.contentLength >= 0 ? `Content-Length: ${head.contentLength}\r\n` : "";
+}
+
+function forwardedFields(head: RequestHead, context: RequestContext): string {
+  const { peerAddress, requestId } = context;
+  let fields = `Via: ${PSEUDONYM}\r\n`;
+  if (!context.isPeerTrusted) {
+    return `${fields}X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
+  }
+  // A trusted peer's fields are kept as they came; ours follows in a field of its own, which means the same as a list.
+  fields += `X-Forwarded-For: ${peerAddress}\r\n`;
+  if (fieldValue(head, "x-forwarded-proto") === undefined) fields += "X-Forwarded-Proto: http\r\n";
+  if (fieldValue(head, "x-forwarded-host") === undefined) fields += `X-Forwarded-Host: ${head.authority}\r\n`;
+  if (fieldValue(head, "x-request-id") === undefined) fields += `X-Request-Id: ${requestId}\r\n`;
+  return fields;
+}
+
+/** How a forwarded response is framed towards this client. */
+export interface ResponseContext {
+  /** The body as the client will get it: `close` for HTTP/1.0 clients when the length is unknown. */
+  readonly body: BodyKind;
+  /** Whether the response may hold a Content-Length although it has no body (HEAD, 304). */
+  readonly keepsLength: boolean;
+  readonly isLast: boolean;
+  /** HTTP/1.0 clients must be told that the connection stays open. */
+  readonly clientMinor: 0 | 1;
+  /** Complete field lines to add, each with CRLF; usually empty. */
+  readonly added: string;
+}
+
+/** The head to send to a client. Changes the same kinds of fields as `requestForward`. */
+export function responseForward(head: ResponseHead, context: ResponseContext): string {
+  const { text, fields } = head;
+  let kept = "";
+  let from = -1;
+  for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
+    const at = fields[i + 1] as number;
+    if (isKeptInResponse(fields[i] as number) && !isNominated(head, fields, i)) {
+      if (from === -1) from = at;
+    } else if (from !== -1) {
+      kept += text.slice(from, at);
+      from = -1;
+    }
+  }
+  if (from !== -1) kept += text.slice(from, text.length - 2);
+  return `HTTP/1.1 ${head.status} ${head.reason}\r\n${kept}${responseFraming(head, context)}${context.added}\r\n`;
+}
+
+/** An interim (1xx) response as it is passed on. Source: RFC 9110 section 15.2. */
+export function interimForward(head: ResponseHead): string {
+  return responseForward(head, {
+    body: "none",
+    keepsLength: false,
+    isLast: false,
+    clientMinor: 1,
+    added: "",
+  });
+}
+
+function isKeptInResponse(kind: number): boolean {
+  switch (kind) {
+    case FIELD.CONTENT_LENGTH:
+    case FIELD.TRANSFER_ENCODING:
+    case FIELD.CONNECTION:
+    case FIELD.KEEP_ALIVE:
+    case FIELD.HOP:
+    case FIELD.UPGRADE:
+    case FIELD.OWN:
+      return false;
+    default:
+      return true;
+  }
+}
+
+function responseFraming(head: ResponseHead, context: ResponseContext): string {
+  let framing = "";
+  if (context.body === "chunked") framing = "Transfer-Encoding: chunked\r\n";
+  else if (context.body === "length" || (context.keepsLength && head.contentLength >= 0)) {
+    framing = `Content-Length: ${head.contentLength}\r\n`;
+  }
+  if (head.status >= 200) framing += `Via: ${PSEUDONYM}\r\n`;
+  if (context.isLast) return `${framing}Connection: close\r\n`;
+  return context.clientMinor === 0 ? `${framing}Connection: keep-alive\r\n` : framing;
+}

@@ -1,0 +1,156 @@
+/** Complete heads to values: request and response heads under the strict rules, without any IO. */
+import type { FaultCode } from "../base/fault.ts";
+import { decodedPath } from "../domain/path.ts";
+import { Framing, findFields, hasBadBytes, hostName, isHost, isToken } from "./fields.ts";
+import { LIMITS, type BodyKind, type RequestHead, type ResponseHead } from "./head.ts";
+
+/** Characters of RFC 3986 that a request target may hold; controls, spaces and `"#<>\^`{|}` are refused. */
+const TARGET_FORM = /^[!$-;=?-[\]_a-z~]+$/;
+const BAD_ESCAPE = /%(?![0-9a-fA-F]{2})|%00/;
+const METHOD_LENGTH_MAX = 32;
+const COMMON_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+/** Seeing ourselves once is a legitimate second hop; more often is a loop. */
+const VIAS_MAX = 1;
+
+/** The parts of a request line. */
+interface RequestLine {
+  readonly method: string;
+  readonly target: string;
+  readonly minor: 0 | 1;
+}
+
+/**
+ * Parses a complete request head.
+ *
+ * Takes the text up to and including the empty line, one character a byte. Gives the head, or the fault code of the
+ * first rule it breaks. Source: RFC 9112 sections 2 to 6, RFC 9110 sections 5 and 7.
+ */
+export function parseRequestHead(text: string): RequestHead | FaultCode {
+  const lineEnd = text.indexOf("\r\n");
+  if (lineEnd > LIMITS.requestLineBytes) return "TARGET_TOO_LONG";
+  const line = parseRequestLine(text.slice(0, lineEnd));
+  if (typeof line === "string") return line;
+  if (hasBadBytes(text)) return "BAD_FIELD";
+  const fields = findFields(text, lineEnd + 2, LIMITS.fields);
+  if (typeof fields === "string") return fields;
+  const framing = new Framing();
+  const fault = framing.read(text, fields) ?? checkFraming(framing, line);
+  if (fault !== null) return fault;
+  const place = parseTarget(line.target, framing.host, line.method);
+  if (typeof place === "string") return place;
+  return {
+    text,
+    fields,
+    method: line.method,
+    minor: line.minor,
+    ...place,
+    authority: framing.host,
+    host: hostName(framing.host),
+    body: requestBody(framing),
+    contentLength: framing.contentLength,
+    nominated: framing.nominated,
+    keepAlive: line.minor === 1 ? !framing.closes : framing.keepsAlive && !framing.closes,
+    expectsContinue: framing.expect !== "" && line.minor === 1,
+  };
+}
+
+function requestBody(framing: Framing): BodyKind {
+  if (framing.isChunked) return "chunked";
+  return framing.contentLength > 0 ? "length" : "none";
+}
+
+function parseRequestLine(line: string): RequestLine | FaultCode {
+  const first = line.indexOf(" ");
+  const second = line.indexOf(" ", first + 1);
+  if (first <= 0 || second === -1) return "BAD_REQUEST_LINE";
+  const method = line.slice(0, first);
+  const target = line.slice(first + 1, second);
+  const version = line.slice(second + 1);
+  if (!COMMON_METHODS.has(method) && (method.length > METHOD_LENGTH_MAX || !isToken(method))) {
+    return "BAD_REQUEST_LINE";
+  }
+  if (version !== "HTTP/1.1" && version !== "HTTP/1.0") {
+    return /^HTTP\/[0-9]\.[0-9]$/.test(version) ? "VERSION_UNKNOWN" : "BAD_REQUEST_LINE";
+  }
+  if (method === "TRACE" || method === "CONNECT") return "METHOD_REFUSED";
+  return { method, target, minor: version === "HTTP/1.1" ? 1 : 0 };
+}
+
+function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
+  if (framing.hosts !== 1 || !isHost(framing.host)) return "BAD_HOST";
+  if (framing.authorizations > 1) return "BAD_FIELD";
+  if (framing.vias > VIAS_MAX) return "LOOP";
+  if (line.minor === 0) {
+    if (framing.isChunked) return "BAD_FRAMING";
+    const isBodiless = line.method === "GET" || line.method === "HEAD" || line.method === "DELETE";
+    if (isBodiless && framing.contentLength > 0) return "BODY_REFUSED";
+  }
+  if (framing.expect !== "" && framing.expect.toLowerCase() !== "100-continue") return "EXPECT_UNKNOWN";
+  return null;
+}
+
+/**
+ * Splits a target into what is forwarded and what is matched.
+ *
+ * Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2). A path whose segments would
+ * change by decoding or by resolving dots is ambiguous between backends and refused.
+ */
+function parseTarget(
+  target: string,
+  authority: string,
+  method: string,
+): { target: string; path: string; query: string } | FaultCode {
+  if (!TARGET_FORM.test(target) || (target.includes("%") && BAD_ESCAPE.test(target))) return "BAD_TARGET";
+  if (target === "*") return method === "OPTIONS" ? { target, path: "*", query: "" } : "BAD_TARGET";
+  let origin = target;
+  if (target.charCodeAt(0) !== 0x2f) {
+    const found = /^(https?):\/\/([^/?]+)(.*)$/i.exec(target);
+    if (found === null) return "BAD_TARGET";
+    const [, scheme = "", named = "", rest = ""] = found;
+    if (!isSameAuthority(named, authority, scheme.toLowerCase() === "https" ? 443 : 80)) return "BAD_HOST";
+    origin = rest.startsWith("/") ? rest : `/${rest}`;
+  }
+  const mark = origin.indexOf("?");
+  const path = decodedPath(mark === -1 ? origin : origin.slice(0, mark));
+  if (path === null) return "BAD_TARGET";
+  return { target: origin, path, query: mark === -1 ? "" : origin.slice(mark + 1) };
+}
+
+function isSameAuthority(one: string, other: string, defaultPort: number): boolean {
+  if (one.toLowerCase() === other.toLowerCase()) return true;
+  const suffix = `:${defaultPort}`;
+  const fold = (text: string): string => {
+    const lower = text.toLowerCase();
+    return lower.endsWith(suffix) ? lower.slice(0, -suffix.length) : lower;
+  };
+  return fold(one) === fold(other);
+}
+
+/**
+ * Parses a complete response head. Takes and gives as for requests; the faults are BAD_RESPONSE and
+ * RESPONSE_TOO_LARGE. Source: RFC 9112 section 4.
+ */
+export function parseResponseHead(text: string): ResponseHead | "BAD_RESPONSE" | "RESPONSE_TOO_LARGE" {
+  const lineEnd = text.indexOf("\r\n");
+  const line = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t \x21-\x7e\x80-\xff]*))?$/.exec(
+    text.slice(0, lineEnd),
+  );
+  if (line === null || hasBadBytes(text)) return "BAD_RESPONSE";
+  const fields = findFields(text, lineEnd + 2, LIMITS.fields);
+  if (typeof fields === "string") return fields === "HEAD_TOO_LARGE" ? "RESPONSE_TOO_LARGE" : "BAD_RESPONSE";
+  const framing = new Framing();
+  const minor = line[1] === "1" ? 1 : 0;
+  if (framing.read(text, fields) !== null || (minor === 0 && framing.isChunked)) return "BAD_RESPONSE";
+  return {
+    text,
+    fields,
+    minor,
+    status: Number(line[2]),
+    reason: line[3] ?? "",
+    isChunked: framing.isChunked,
+    contentLength: framing.contentLength,
+    nominated: framing.nominated,
+    keepAlive: minor === 1 ? !framing.closes : framing.keepsAlive && !framing.closes,
+    keepAliveSeconds: framing.keepAliveSeconds,
+  };
+}
