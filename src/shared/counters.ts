@@ -1,0 +1,150 @@
+/** The counter cells of one worker: written in place by the plane, reported as cumulative snapshots. */
+import type { FaultCode } from "../base/fault.ts";
+import { LATENCY_BUCKETS, latencyBucket } from "../domain/latency.ts";
+
+/** HTTP status codes have three digits; slot 0 of the array stands for 100. */
+const CODE_FIRST = 100;
+const CODE_SLOTS = 900;
+
+/** What a cell that belongs to no route or no backend is called. */
+export const NOBODY = "-";
+
+/**
+ * One cell's cumulative totals since the worker started.
+ *
+ * `codes`: [status, requests]. `latency`: [bucket of domain/latency, requests]. `faults`: [fault code, times].
+ * Pairs with a count of zero are left out. `started` = `finished` + `aborted` + those in flight.
+ */
+export interface CellSnapshot {
+  readonly route: string;
+  readonly backend: string;
+  readonly started: number;
+  /** Answered completely, by the backend or by Crossfade. */
+  readonly finished: number;
+  /** Given up: the client left or the answer was cut. */
+  readonly aborted: number;
+  /** Exchanges that the backend failed: 5xx, refused, reset, timed out, malformed, truncated. At most one each. */
+  readonly failures: number;
+  readonly retries: number;
+  readonly durationUsSum: number;
+  readonly codes: readonly (readonly [number, number])[];
+  readonly latency: readonly (readonly [number, number])[];
+  readonly faults: readonly (readonly [FaultCode, number])[];
+}
+
+/** What one worker reports about itself. Cumulative unless it says "now". */
+export interface WorkerSnapshot {
+  readonly connectionsAccepted: number;
+  readonly connectionsRefused: number;
+  readonly connectionsOpenNow: number;
+  /** [backend, idle now, in use now] */
+  readonly upstreamNow: readonly (readonly [string, number, number])[];
+  /** Upstream connections closed because bytes came after a complete response. */
+  readonly upstreamExcess: number;
+  readonly logLinesDropped: number;
+  /** 0 to 1, since the last snapshot. */
+  readonly loopUtilization: number;
+  readonly rssBytes: number;
+}
+
+/** The totals of one route and backend. Only the worker that owns it writes it. */
+export class Cell {
+  readonly route: string;
+  readonly backend: string;
+  started = 0;
+  finished = 0;
+  aborted = 0;
+  failures = 0;
+  retries = 0;
+  durationUsSum = 0;
+  /** Set by every write, cleared when reported, so that a quiet cell costs nothing per tick. */
+  changed = false;
+  readonly #codes = new Float64Array(CODE_SLOTS);
+  readonly #latency = new Float64Array(LATENCY_BUCKETS);
+  readonly #faults = new Map<FaultCode, number>();
+
+  constructor(route: string, backend: string) {
+    this.route = route;
+    this.backend = backend;
+  }
+
+  /** Counts a complete answer. */
+  finish(status: number, durationUs: number): void {
+    this.finished++;
+    this.durationUsSum += durationUs;
+    this.#count(status, durationUs);
+  }
+
+  /** Counts an exchange that ended without a complete answer. `status` is what the log says, such as 499. */
+  abort(status: number): void {
+    this.aborted++;
+    this.#codes[status - CODE_FIRST] = (this.#codes[status - CODE_FIRST] ?? 0) + 1;
+    this.changed = true;
+  }
+
+  /** Counts a fault by its code. */
+  fault(code: FaultCode): void {
+    this.#faults.set(code, (this.#faults.get(code) ?? 0) + 1);
+    this.changed = true;
+  }
+
+  snapshot(): CellSnapshot {
+    return {
+      route: this.route,
+      backend: this.backend,
+      started: this.started,
+      finished: this.finished,
+      aborted: this.aborted,
+      failures: this.failures,
+      retries: this.retries,
+      durationUsSum: this.durationUsSum,
+      codes: nonZero(this.#codes, CODE_FIRST),
+      latency: nonZero(this.#latency, 0),
+      faults: [...this.#faults],
+    };
+  }
+
+  #count(status: number, durationUs: number): void {
+    const slot = status - CODE_FIRST;
+    this.#codes[slot] = (this.#codes[slot] ?? 0) + 1;
+    const bucket = latencyBucket(durationUs);
+    this.#latency[bucket] = (this.#latency[bucket] ?? 0) + 1;
+    this.changed = true;
+  }
+}
+
+/** All cells of one worker. A cell outlives the route that made it: totals never go back. */
+export class CounterBook {
+  readonly #cells = new Map<string, Cell>();
+
+  /** The cell of a route and backend, made when it is first asked for. Bound: one per pair that was ever in the table. */
+  cell(route: string, backend: string): Cell {
+    const key = `${route} ${backend}`;
+    let cell = this.#cells.get(key);
+    if (cell === undefined) {
+      cell = new Cell(route, backend);
+      this.#cells.set(key, cell);
+    }
+    return cell;
+  }
+
+  /** Snapshots of the cells that changed since the last call, or of all of them. */
+  report(all: boolean): CellSnapshot[] {
+    const snapshots: CellSnapshot[] = [];
+    for (const cell of this.#cells.values()) {
+      if (!all && !cell.changed) continue;
+      cell.changed = false;
+      snapshots.push(cell.snapshot());
+    }
+    return snapshots;
+  }
+}
+
+function nonZero(counts: Float64Array, first: number): [number, number][] {
+  const pairs: [number, number][] = [];
+  for (let i = 0; i < counts.length; i++) {
+    const count = counts[i] as number;
+    if (count > 0) pairs.push([first + i, count]);
+  }
+  return pairs;
+}

@@ -1,0 +1,76 @@
+/** The messages between the control process and its workers, and the options that workers get. */
+import type { TableSpec } from "../domain/route.ts";
+import type { CellSnapshot, WorkerSnapshot } from "./counters.ts";
+
+/** Both sides must speak the same version; a worker of another one is drained and replaced. */
+export const PROTOCOL = 1;
+
+/** How often workers report their counters, in milliseconds. */
+export const TICK_MS = 250;
+
+/** How a worker writes its access log. */
+export interface AccessLogOptions {
+  readonly format: "json" | "combined" | "off";
+  /** Percent of the requests that are logged; server errors always are. */
+  readonly samplePercent: number;
+  /** A file to append to; standard output when absent. */
+  readonly path?: string;
+}
+
+/** How a worker stops. All in milliseconds, counted from the order to drain. */
+export interface DrainOptions {
+  /** Goes on accepting for this long, so that load balancers can notice. */
+  readonly graceMs: number;
+  /** Idle kept-alive connections may still bring one request for this long after the grace. */
+  readonly idleMs: number;
+  /** Whatever is still open is cut then. */
+  readonly deadlineMs: number;
+}
+
+/** What the workers need of the settings. Reloadable at any time. */
+export interface PlaneOptions {
+  readonly accessLog: AccessLogOptions;
+  readonly drain: DrainOptions;
+  /** CIDR ranges whose forwarding fields are believed. */
+  readonly trustedProxies: readonly string[];
+  /** Client connections one worker holds at most; more are answered 503 and closed. */
+  readonly connectionsMax: number;
+}
+
+/** From the control process to a worker. */
+export type ControlMessage =
+  | { readonly type: "configure"; readonly options: PlaneOptions }
+  | { readonly type: "table"; readonly spec: TableSpec }
+  /** `now` cuts what is open instead of waiting for it. */
+  | { readonly type: "drain"; readonly options: DrainOptions; readonly now: boolean }
+  /** Starts another worker with the same listening sockets: for a control process that does not hold them. */
+  | { readonly type: "spawn"; readonly worker: number };
+
+/** From a worker to the control process. */
+export type WorkerMessage =
+  | {
+      readonly type: "hello";
+      readonly protocol: number;
+      readonly version: string;
+      readonly pid: number;
+      /** The slot in the fleet, 0 and up. */
+      readonly worker: number;
+      /** The listening addresses, as the settings write them. */
+      readonly listen: readonly string[];
+      /** The revision it serves now; 0 for none. */
+      readonly revision: number;
+      readonly draining: boolean;
+    }
+  /** It accepts connections. */
+  | { readonly type: "ready" }
+  | { readonly type: "applied"; readonly revision: number }
+  /** The table could not be compiled; the last one is still served. */
+  | { readonly type: "refused"; readonly revision: number; readonly reason: string }
+  | {
+      readonly type: "counters";
+      readonly worker: WorkerSnapshot;
+      /** Only the cells that changed; all of them in the first report on a connection. */
+      readonly cells: readonly CellSnapshot[];
+    }
+  /** It stopped accepting; so many connections are still open. */
+  | { readonly type: "draining"; readonly open: number };
