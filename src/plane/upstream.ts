@@ -1,0 +1,326 @@
+/** One backend connection: requests out, responses in, one after the other. */
+import { connect, type Socket } from "node:net";
+import type { Clock } from "../base/clock.ts";
+import { assert, type FaultCode } from "../base/fault.ts";
+import type { Endpoint } from "../domain/route.ts";
+import { BodyReader, type BodySink } from "../http/body.ts";
+import { LIMITS, responseBody, type BodyKind, type ResponseHead } from "../http/head.ts";
+import { parseResponseHead } from "../http/parse.ts";
+import type { Deadlines, Timed } from "./deadlines.ts";
+
+/** Gets what a backend answers, in this order: interim heads, a head, data, then an end or a fault. */
+export interface UpstreamHandler {
+  onInterim(head: ResponseHead): void;
+  onHead(head: ResponseHead, body: BodyKind): void;
+  /** The bytes are only valid during the call. */
+  onData(bytes: Buffer): void;
+  onEnd(): void;
+  /** The connection failed. Nothing more comes. */
+  onFault(code: FaultCode): void;
+  /** All that arrived together has been handed over. */
+  onFlush(): void;
+  /** The backend takes more of the request again. */
+  onDrain(): void;
+}
+
+/** Gets what becomes of a connection apart from a request. */
+export interface UpstreamOwner {
+  onConnected(connection: UpstreamConnection): void;
+  /** It could not be opened. */
+  onConnectFault(connection: UpstreamConnection, code: FaultCode): void;
+  /** The exchange on it is over and it can carry another one. */
+  onIdle(connection: UpstreamConnection): void;
+  /** It is gone, for whatever reason; called exactly once. */
+  onClosed(connection: UpstreamConnection): void;
+  /** Bytes came after a complete response. */
+  onExcess(): void;
+}
+
+/** What connections of one worker share. */
+export interface UpstreamShared {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  /** Every read lands here: one buffer serves all connections, since handlers copy what they keep. */
+  readonly readBuffer: Buffer;
+}
+
+/** Times of one request in milliseconds. */
+export interface UpstreamTimes {
+  readonly responseMs: number;
+  readonly idleMs: number;
+}
+
+/** Below the 5 s after which many servers close an idle connection. */
+const IDLE_MS = 4_000;
+/** How much earlier than the server says we stop using an idle connection. */
+const IDLE_MARGIN_MS = 1_000;
+/** A hint may prolong the life of an idle connection, up to here. */
+const IDLE_MS_MAX = 60_000;
+
+const NO_TIMES: UpstreamTimes = { responseMs: 0, idleMs: 0 };
+
+/**
+ * One connection to an endpoint.
+ *
+ * It is connecting, then in turn idle (no handler) and busy (a handler), then closed for ever. It is reusable only
+ * after a complete request, a complete response without excess bytes, and when the backend keeps it open.
+ */
+export class UpstreamConnection implements Timed, BodySink {
+  deadlineMs: number;
+  readonly endpoint: Endpoint;
+  /** Responses it has carried completely. */
+  served = 0;
+  readonly #socket: Socket;
+  readonly #owner: UpstreamOwner;
+  readonly #shared: UpstreamShared;
+  #handler: UpstreamHandler | null = null;
+  #isConnected = false;
+  #isClosed = false;
+  #times: UpstreamTimes = NO_TIMES;
+  #method = "";
+  /** The head so far while it is incomplete. */
+  #partial = "";
+  #head: ResponseHead | null = null;
+  #body: BodyReader | null = null;
+  #interims = 0;
+  #isRequestDone = false;
+  #hasResponseBytes = false;
+  #idleMs = IDLE_MS;
+
+  constructor(endpoint: Endpoint, connectMs: number, shared: UpstreamShared, owner: UpstreamOwner) {
+    this.endpoint = endpoint;
+    this.#owner = owner;
+    this.#shared = shared;
+    this.deadlineMs = shared.clock.nowMs() + connectMs;
+    shared.deadlines.add(this);
+    const onread = {
+      buffer: shared.readBuffer,
+      callback: (length: number, buffer: Uint8Array): boolean => {
+        this.#onRead(buffer as Buffer, length);
+        return true;
+      },
+    };
+    this.#socket = connect({ host: endpoint.host, port: endpoint.port, noDelay: true, onread });
+    this.#socket.on("connect", () => this.#onConnect());
+    this.#socket.on("drain", () => this.#handler?.onDrain());
+    this.#socket.on("end", () => this.#onEnd());
+    this.#socket.on("error", () => this.#fail("UPSTREAM_RESET"));
+    this.#socket.on("close", () => this.#fail("UPSTREAM_RESET"));
+  }
+
+  /** Whether a response byte of the current request has arrived. */
+  get hasResponseBytes(): boolean {
+    return this.#hasResponseBytes;
+  }
+
+  /** Whether it carried a response before, so that the backend may just have been closing it. */
+  get isReused(): boolean {
+    return this.served > 0;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Begins a request. `head` is complete; the body follows by `write`, then `endRequest`. */
+  send(head: string, method: string, handler: UpstreamHandler, times: UpstreamTimes): void {
+    assert(this.#isConnected && !this.#isClosed && this.#handler === null, "requests go on idle connections");
+    this.#handler = handler;
+    this.#times = times;
+    this.#method = method;
+    this.#head = null;
+    this.#body = null;
+    this.#interims = 0;
+    this.#isRequestDone = false;
+    this.#hasResponseBytes = false;
+    this.deadlineMs = Infinity;
+    this.#socket.write(head, "latin1");
+  }
+
+  /** Sends bytes of the body. Gives whether more may follow at once; otherwise `onDrain` tells. Keeps the buffer. */
+  write(bytes: Buffer | string): boolean {
+    return this.#isClosed || this.#socket.write(bytes, "latin1");
+  }
+
+  /** Tells that the request is complete: the time to answer starts now. */
+  endRequest(): void {
+    this.#isRequestDone = true;
+    if (this.#head === null) this.deadlineMs = this.#shared.clock.nowMs() + this.#times.responseMs;
+  }
+
+  pause(): void {
+    if (!this.#isClosed) this.#socket.pause();
+    // A client that does not read is not the backend's fault.
+    this.deadlineMs = Infinity;
+  }
+
+  resume(): void {
+    if (this.#isClosed) return;
+    this.#socket.resume();
+    if (this.#handler !== null && this.#head !== null) this.#touch();
+  }
+
+  /** Closes it now. No handler is called any more. */
+  destroy(): void {
+    this.#handler = null;
+    this.#close();
+  }
+
+  onDeadline(): void {
+    if (!this.#isConnected) this.#fail("CONNECT_TIMEOUT");
+    else if (this.#handler === null) this.#close();
+    else this.#fail(this.#head === null ? "RESPONSE_TIMEOUT" : "RESPONSE_STALLED");
+  }
+
+  onBody(bytes: Buffer): void {
+    this.#handler?.onData(bytes);
+  }
+
+  #onConnect(): void {
+    if (this.#isClosed) return;
+    this.#isConnected = true;
+    this.#startIdling();
+    this.#owner.onConnected(this);
+  }
+
+  #startIdling(): void {
+    this.deadlineMs = this.#shared.clock.nowMs() + this.#idleMs;
+  }
+
+  #touch(): void {
+    this.deadlineMs = this.#shared.clock.nowMs() + this.#times.idleMs;
+  }
+
+  #onRead(buffer: Buffer, length: number): void {
+    if (this.#isClosed) return;
+    if (this.#handler === null) {
+      this.#owner.onExcess();
+      this.#close();
+      return;
+    }
+    this.#hasResponseBytes = true;
+    const handler = this.#handler;
+    const bytes = length === buffer.length ? buffer : buffer.subarray(0, length);
+    const at = this.#head === null ? this.#readHead(bytes) : 0;
+    if (at >= 0) this.#readBody(bytes, at);
+    handler.onFlush();
+  }
+
+  /** Gives where the body starts in `bytes`, or -1 when there is none yet. */
+  #readHead(bytes: Buffer): number {
+    let text = this.#partial + bytes.toString("latin1");
+    let skipped = bytes.length - text.length;
+    for (;;) {
+      const end = text.indexOf("\r\n\r\n");
+      if (end === -1 || end + 4 > LIMITS.responseHeadBytes) return this.#keepPartial(text);
+      const head = parseResponseHead(text.slice(0, end + 4));
+      if (typeof head === "string") return this.#refuse(head);
+      text = text.slice(end + 4);
+      skipped += end + 4;
+      this.#partial = "";
+      if (head.status >= 200) return this.#startBody(head, skipped);
+      if (!this.#passInterim(head)) return -1;
+      if (text === "") return -1;
+    }
+  }
+
+  #keepPartial(text: string): number {
+    if (text.length > LIMITS.responseHeadBytes) return this.#refuse("RESPONSE_TOO_LARGE");
+    // A line feed without carriage return will not become right.
+    if (/(?<!\r)\n/.test(text)) return this.#refuse("BAD_RESPONSE");
+    this.#partial = text;
+    return -1;
+  }
+
+  #passInterim(head: ResponseHead): boolean {
+    this.#interims++;
+    // 101 answers an upgrade, and none was asked for.
+    if (head.status === 101 || this.#interims > LIMITS.interimResponses) {
+      this.#refuse("BAD_RESPONSE");
+      return false;
+    }
+    this.#handler?.onInterim(head);
+    return this.#handler !== null;
+  }
+
+  #refuse(code: FaultCode): number {
+    this.#fail(code);
+    return -1;
+  }
+
+  #startBody(head: ResponseHead, at: number): number {
+    this.#head = head;
+    const kind = responseBody(head, this.#method);
+    this.#body = new BodyReader(kind, head.contentLength);
+    this.#touch();
+    this.#handler?.onHead(head, kind);
+    return this.#handler === null ? -1 : at;
+  }
+
+  #readBody(bytes: Buffer, start: number): void {
+    const body = this.#body as BodyReader;
+    this.#touch();
+    const end = body.read(bytes, start, this);
+    if (this.#handler === null) return;
+    if (body.fault !== null) this.#fail("BAD_RESPONSE");
+    else if (body.isDone) this.#finish(end < bytes.length);
+  }
+
+  /** Ends the exchange. `hasExcess`: bytes came after the response. */
+  #finish(hasExcess: boolean): void {
+    const handler = this.#handler as UpstreamHandler;
+    const head = this.#head as ResponseHead;
+    this.#handler = null;
+    this.served++;
+    if (head.keepAliveSeconds >= 0) {
+      const hintMs = head.keepAliveSeconds * 1000 - IDLE_MARGIN_MS;
+      this.#idleMs = Math.min(IDLE_MS_MAX, Math.max(0, hintMs));
+    }
+    if (hasExcess) this.#owner.onExcess();
+    const isReusable = !hasExcess && this.#isRequestDone && head.keepAlive && this.#idleMs > 0;
+    if (isReusable && !this.#isClosed) {
+      this.#startIdling();
+      // First, so that what follows on the client's connection finds it.
+      this.#owner.onIdle(this);
+      handler.onEnd();
+    } else {
+      this.#close();
+      handler.onEnd();
+    }
+  }
+
+  #onEnd(): void {
+    if (this.#isClosed) return;
+    // A close-delimited body ends here; everything else is cut short.
+    if (this.#handler !== null && this.#body?.close() === true) {
+      const handler = this.#handler;
+      this.#close();
+      this.#handler = null;
+      handler.onEnd();
+      handler.onFlush();
+    } else {
+      this.#fail("UPSTREAM_RESET");
+    }
+  }
+
+  #fail(code: FaultCode): void {
+    if (this.#isClosed) return;
+    const handler = this.#handler;
+    this.#handler = null;
+    this.#close();
+    if (!this.#isConnected) {
+      this.#owner.onConnectFault(this, code === "CONNECT_TIMEOUT" ? code : "CONNECT_FAILED");
+    } else if (handler !== null) {
+      handler.onFault(this.#head !== null && code === "UPSTREAM_RESET" ? "RESPONSE_TRUNCATED" : code);
+    }
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.deadlineMs = Infinity;
+    this.#shared.deadlines.remove(this);
+    this.#socket.destroy();
+    this.#owner.onClosed(this);
+  }
+}

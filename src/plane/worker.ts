@@ -1,0 +1,222 @@
+/** Worker entry: build the plane, follow tables, acknowledge, report counters, drain. */
+import { spawn } from "node:child_process";
+import { enableCompileCache } from "node:module";
+import { performance } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import pino from "pino";
+import { systemClock } from "../base/clock.ts";
+import { assert } from "../base/fault.ts";
+import type { Logger } from "../base/logger.ts";
+import { systemRandom } from "../base/random.ts";
+import type { TableSpec } from "../domain/route.ts";
+import type { WorkerSnapshot } from "../shared/counters.ts";
+import { PROTOCOL, TICK_MS, type ControlMessage, type DrainOptions } from "../shared/messages.ts";
+import { SWEEP_MS } from "./deadlines.ts";
+import { ControlLink } from "./link.ts";
+import { Listener } from "./listener.ts";
+import { Plane } from "./plane.ts";
+
+/** Descriptors 0 to 2 are the standard streams; the listening sockets follow in the order of `listen`. */
+const FIRST_FD = 3;
+/** A stopping worker waits this long for its last words to be read. */
+const LAST_WORDS_MS = 500;
+
+/** What a worker is started with. */
+interface WorkerOptions {
+  readonly socket: string;
+  readonly worker: number;
+  readonly version: string;
+  /** The listening addresses, as the settings write them. */
+  readonly listen: readonly string[];
+}
+
+/** One worker process. It listens once it has a table, and outlives the control process that started it. */
+class Worker {
+  readonly #options: WorkerOptions;
+  readonly #log: Logger;
+  readonly #plane = new Plane(systemClock, systemRandom());
+  readonly #listener = new Listener(this.#plane);
+  readonly #link: ControlLink;
+  #isListening = false;
+  #isDraining = false;
+  #isConfigured = false;
+  /** The next report has all cells: the other side may be new. */
+  #mustReportAll = true;
+  #loop = performance.eventLoopUtilization();
+
+  constructor(options: WorkerOptions, log: Logger) {
+    this.#options = options;
+    this.#log = log;
+    this.#link = new ControlLink(options.socket, {
+      onOpen: () => this.#hello(),
+      onMessage: (message) => this.#onMessage(message),
+    });
+  }
+
+  start(): void {
+    this.#link.open();
+    setInterval(() => this.#plane.deadlines.sweep(systemClock.nowMs()), SWEEP_MS);
+    setInterval(() => this.#report(), TICK_MS);
+  }
+
+  /** Stops as if told by the control process: for a signal that reaches only this worker. */
+  drain(options: DrainOptions): void {
+    this.#log.info({ open: this.#listener.open }, "draining");
+    this.#isDraining = true;
+    this.#listener.drain(options, () => this.#exit());
+    this.#link.send({ type: "draining", open: this.#listener.open });
+  }
+
+  #hello(): void {
+    this.#mustReportAll = true;
+    this.#link.send({
+      type: "hello",
+      protocol: PROTOCOL,
+      version: this.#options.version,
+      pid: process.pid,
+      worker: this.#options.worker,
+      listen: this.#options.listen,
+      revision: this.#plane.serving?.table.revision ?? 0,
+      draining: this.#isDraining,
+    });
+    if (this.#isListening) this.#link.send({ type: "ready" });
+  }
+
+  #onMessage(message: ControlMessage): void {
+    switch (message.type) {
+      case "configure":
+        this.#plane.configure(message.options);
+        this.#isConfigured = true;
+        void this.#listenWhenReady();
+        break;
+      case "table":
+        this.#follow(message.spec);
+        break;
+      case "drain":
+        this.drain(message.now ? { graceMs: 0, idleMs: 0, deadlineMs: 0 } : message.options);
+        break;
+      case "spawn":
+        this.#spawn(message.worker);
+        break;
+    }
+  }
+
+  #follow(spec: TableSpec): void {
+    const { revision } = spec;
+    try {
+      this.#plane.follow(spec);
+    } catch (error) {
+      this.#log.error({ err: error, revision }, "table refused");
+      this.#link.send({ type: "refused", revision, reason: String(error) });
+      return;
+    }
+    this.#link.send({ type: "applied", revision });
+    void this.#listenWhenReady();
+  }
+
+  async #listenWhenReady(): Promise<void> {
+    if (this.#isListening || !this.#isConfigured || this.#plane.serving === null || this.#isDraining) return;
+    this.#isListening = true;
+    try {
+      await Promise.all(this.#options.listen.map((_, index) => this.#listener.listen(FIRST_FD + index)));
+    } catch (error) {
+      this.#log.error({ err: error, listen: this.#options.listen }, "cannot listen");
+      process.exit(1);
+    }
+    this.#link.send({ type: "ready" });
+  }
+
+  /** Starts another worker with copies of this one's listening sockets. */
+  #spawn(worker: number): void {
+    const fds = this.#options.listen.map((_, index) => FIRST_FD + index);
+    const argv = [
+      ...process.execArgv,
+      fileURLToPath(import.meta.url),
+      ...argumentsOf({ ...this.#options, worker }),
+    ];
+    const child = spawn(process.execPath, argv, {
+      detached: true,
+      stdio: ["ignore", "inherit", "inherit", ...fds],
+    });
+    child.on("error", (error) => this.#log.error({ err: error, worker }, "cannot start a sibling"));
+    child.unref();
+  }
+
+  #report(): void {
+    const all = this.#mustReportAll;
+    this.#mustReportAll = false;
+    this.#link.send({ type: "counters", worker: this.#snapshot(), cells: this.#plane.counters.report(all) });
+  }
+
+  #snapshot(): WorkerSnapshot {
+    const now = performance.eventLoopUtilization();
+    const loop = performance.eventLoopUtilization(now, this.#loop);
+    this.#loop = now;
+    return {
+      connectionsAccepted: this.#listener.accepted,
+      connectionsRefused: this.#listener.refused,
+      connectionsOpenNow: this.#listener.open,
+      upstreamNow: this.#plane.pool.now(),
+      upstreamExcess: this.#plane.pool.excess,
+      logLinesDropped: this.#plane.log.dropped,
+      loopUtilization: loop.utilization,
+      rssBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  #exit(): void {
+    this.#mustReportAll = true;
+    this.#report();
+    this.#plane.log.close();
+    this.#link.close();
+    this.#log.info({}, "drained");
+    setTimeout(() => process.exit(0), LAST_WORDS_MS);
+  }
+}
+
+function readOptions(): WorkerOptions {
+  const { values } = parseArgs({
+    options: {
+      socket: { type: "string" },
+      worker: { type: "string" },
+      version: { type: "string" },
+      listen: { type: "string", multiple: true },
+    },
+  });
+  const { socket, worker, version, listen } = values;
+  assert(socket !== undefined && worker !== undefined && listen !== undefined, "a worker is told its place");
+  return { socket, worker: Number(worker), version: version ?? "unknown", listen };
+}
+
+function argumentsOf(options: WorkerOptions): string[] {
+  const place = [
+    "--socket",
+    options.socket,
+    "--worker",
+    String(options.worker),
+    "--version",
+    options.version,
+  ];
+  return [...place, ...options.listen.flatMap((text) => ["--listen", text])];
+}
+
+/** How a worker that is stopped by a signal of its own drains. */
+const OWN_DRAIN: DrainOptions = { graceMs: 0, idleMs: 5_000, deadlineMs: 120_000 };
+
+function main(): void {
+  enableCompileCache();
+  const options = readOptions();
+  const log = pino(
+    { base: { worker: options.worker, pid: process.pid } },
+    pino.destination({ fd: 2, sync: false }),
+  );
+  const worker = new Worker(options, log);
+  process.on("SIGTERM", () => worker.drain(OWN_DRAIN));
+  // The terminal's Ctrl-C and SIGHUP are for the control process, which tells its workers.
+  process.on("SIGINT", () => log.debug({}, "interrupt ignored"));
+  process.on("SIGHUP", () => log.debug({}, "hang-up ignored"));
+  worker.start();
+}
+
+main();
