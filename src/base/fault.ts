@@ -70,7 +70,7 @@ export const FAULTS = {
     "never",
     "info",
     "http_request_denied",
-    "The method is not forwarded",
+    "The method is not allowed here",
   ),
   CODING_UNKNOWN: row(
     "downstream",
@@ -112,7 +112,14 @@ export const FAULTS = {
     "http_request_error",
     "The expectation is not supported",
   ),
-  BODY_REFUSED: row("downstream", 413, "never", "info", "http_request_error", "A body is not allowed here"),
+  BODY_REFUSED: row(
+    "downstream",
+    413,
+    "never",
+    "info",
+    "http_request_error",
+    "The body is too large or not allowed here",
+  ),
   LOOP: row(
     "downstream",
     508,
@@ -242,7 +249,7 @@ export const FAULTS = {
   MALFORMED: row("downstream", 400, "never", "info", "", "The request could not be read"),
   NOT_FOUND: row("downstream", 404, "never", "info", "", "There is no such thing"),
   UNAUTHENTICATED: row("downstream", 401, "never", "info", "", "A valid token is needed"),
-  FORBIDDEN: row("downstream", 403, "never", "warn", "", "The token's role does not allow this"),
+  FORBIDDEN: row("downstream", 403, "never", "warn", "", "This is not allowed"),
   REVISION_MISMATCH: row(
     "downstream",
     412,

@@ -31,7 +31,7 @@ export function latencyBucket(us: number): number {
  * A quantile of a histogram in milliseconds, or null when it is empty.
  *
  * Takes `counts` of LATENCY_BUCKETS entries and `ratio` from 0 to 1. Gives the upper bound of the bucket that holds
- * the quantile, so it is never too low and at most about 15 % too high; Infinity above the last bound.
+ * the quantile, so it is never too low and at most 17 % too high; Infinity above the last bound.
  */
 export function latencyQuantileMs(counts: ArrayLike<number>, ratio: number): number | null {
   let total = 0;

@@ -73,7 +73,8 @@ function forwardedFields(head: RequestHead, context: RequestContext): string {
   const { peerAddress, requestId } = context;
   let fields = `Via: ${PSEUDONYM}\r\n`;
   if (!context.isPeerTrusted) {
-    return `${fields}X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
+    fields += `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\n`;
+    return `${fields}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
   }
   // A trusted peer's fields are kept as they came; ours follows in a field of its own, which means the same as a list.
   fields += `X-Forwarded-For: ${peerAddress}\r\n`;

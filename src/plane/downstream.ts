@@ -158,7 +158,7 @@ export class Downstream implements Timed, BodySink, Reply {
     const text = this.#rest.toString("latin1", start, start + LIMITS.requestHeadBytes + 1);
     const end = text.indexOf("\r\n\r\n");
     if (end === -1 || end + 4 > LIMITS.requestHeadBytes) return this.#waitForHead(text);
-    this.#rest = this.#rest.subarray(start + end + 4);
+    this.#rest = after(this.#rest, start + end + 4);
     const head = parseRequestHead(text.slice(0, end + 4));
     if (typeof head === "string") this.#refuse(head);
     else this.#begin(head);
@@ -204,7 +204,7 @@ export class Downstream implements Timed, BodySink, Reply {
       this.#body = null;
       this.#exchange?.onBodyFault(body.fault);
     } else if (body.isDone) {
-      this.#rest = bytes.subarray(end);
+      this.#rest = after(bytes, end);
       this.#body = null;
       if (!this.#socket.writableNeedDrain) this.deadlineMs = Infinity;
       this.#exchange?.onBodyEnd();
@@ -383,4 +383,9 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#socket.destroy();
     this.#owner.onClosed(this);
   }
+}
+
+/** What follows in `bytes`. Nothing keeps no reference to them: an idle connection must not hold a buffer. */
+function after(bytes: Buffer, at: number): Buffer {
+  return at >= bytes.length ? NOTHING : bytes.subarray(at);
 }

@@ -35,7 +35,8 @@ export interface Reply {
 }
 
 const IDEMPOTENT = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);
-const ISSUED_MAX_AGE_SECONDS = 31_536_000;
+/** A year, for the whole site, not for scripts. Not Secure: there may be no TLS in front. */
+const ISSUED_ATTRIBUTES = "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax";
 const SERVER_ERROR = 500;
 
 /**
@@ -92,6 +93,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     const compiled = findRoute(table, view);
     if (compiled === null) {
       this.#cell.started++;
+      this.#charge("NO_ROUTE");
       this.#answerFault("NO_ROUTE");
       return;
     }
@@ -127,6 +129,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
   /** The body is malformed or does not arrive. */
   onBodyFault(code: FaultCode): void {
     this.#dropUpstream();
+    this.#charge(code);
     if (this.#response === null) this.#answerFault(code);
     else this.#cut(code);
   }
@@ -135,6 +138,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
   onClientGone(code: FaultCode): void {
     if (this.#isOver) return;
     this.#dropUpstream();
+    this.#charge(code);
     this.#fault = code;
     this.#finish(FAULTS[code].status, false);
   }
@@ -263,7 +267,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     const { issued, backend } = this.#pick as Pick;
     let added = "";
     if (issued !== "") {
-      added = `Set-Cookie: ${ISSUED_COOKIE}=${issued}; Path=/; Max-Age=${ISSUED_MAX_AGE_SECONDS}; HttpOnly; SameSite=Lax\r\n`;
+      added = `Set-Cookie: ${ISSUED_COOKIE}=${issued}; ${ISSUED_ATTRIBUTES}\r\n`;
     }
     if (!route.expose) return added;
     return `${added}Crossfade-Backend: ${backend.id}\r\nCrossfade-Revision: ${this.#serving.table.revision}\r\n`;
@@ -284,7 +288,6 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
 
   /** The one place that turns a fault into a response. */
   #answerFault(code: FaultCode): void {
-    if (FAULTS[code].side !== "upstream") this.#cell.fault(code);
     this.#fault = code;
     this.#reply.fault(code, this.#requestId);
     this.#finish(FAULTS[code].status, true);

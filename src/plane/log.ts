@@ -27,7 +27,7 @@ export interface AccessRecord {
   readonly revision: number;
 }
 
-/** Lines together are written in pieces of this size: a pipe takes so much in one piece, so workers do not mix lines. */
+/** Lines are written in pieces of this size: a pipe takes so much at once, so workers do not mix their lines. */
 const WRITE_BYTES_MAX = 4096;
 /** Waiting bytes over this are dropped, line by line. */
 const BUFFER_BYTES_MAX = 1024 * 1024;

@@ -102,7 +102,7 @@ export class UpstreamConnection implements Timed, BodySink {
     };
     this.#socket = connect({ host: endpoint.host, port: endpoint.port, noDelay: true, onread });
     this.#socket.on("connect", () => this.#onConnect());
-    this.#socket.on("drain", () => this.#handler?.onDrain());
+    this.#socket.on("drain", () => this.#onDrain());
     this.#socket.on("end", () => this.#onEnd());
     this.#socket.on("error", () => this.#fail("UPSTREAM_RESET"));
     this.#socket.on("close", () => this.#fail("UPSTREAM_RESET"));
@@ -139,7 +139,10 @@ export class UpstreamConnection implements Timed, BodySink {
 
   /** Sends bytes of the body. Gives whether more may follow at once; otherwise `onDrain` tells. Keeps the buffer. */
   write(bytes: Buffer | string): boolean {
-    return this.#isClosed || this.#socket.write(bytes, "latin1");
+    if (this.#isClosed || this.#socket.write(bytes, "latin1")) return true;
+    // It has limited time to take what it was sent; a client that sends slowly is not its fault.
+    this.deadlineMs = this.#shared.clock.nowMs() + this.#times.idleMs;
+    return false;
   }
 
   /** Tells that the request is complete: the time to answer starts now. */
@@ -181,6 +184,13 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#isConnected = true;
     this.#startIdling();
     this.#owner.onConnected(this);
+  }
+
+  #onDrain(): void {
+    if (this.#handler === null) return;
+    if (this.#head !== null) this.#touch();
+    else if (!this.#isRequestDone) this.deadlineMs = Infinity;
+    this.#handler.onDrain();
   }
 
   #startIdling(): void {

@@ -118,6 +118,8 @@ class Worker {
   async #listenWhenReady(): Promise<void> {
     if (this.#isListening || !this.#isConfigured || this.#plane.serving === null || this.#isDraining) return;
     this.#isListening = true;
+    // Before the first request, so that a new worker is not mistaken for one with a past.
+    this.#report();
     try {
       await Promise.all(this.#options.listen.map((_, index) => this.#listener.listen(FIRST_FD + index)));
     } catch (error) {

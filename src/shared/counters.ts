@@ -117,7 +117,7 @@ export class Cell {
 export class CounterBook {
   readonly #cells = new Map<string, Cell>();
 
-  /** The cell of a route and backend, made when it is first asked for. Bound: one per pair that was ever in the table. */
+  /** The cell of a route and backend, made when first asked for. Bound: one per pair that was ever in the table. */
   cell(route: string, backend: string): Cell {
     const key = `${route} ${backend}`;
     let cell = this.#cells.get(key);

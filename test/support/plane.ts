@@ -1,11 +1,18 @@
 /** A whole data plane in the test's own process: real sockets on loopback, scripted backends, a clock moved by hand. */
 import { BoundSocket, type AddressInfo } from "node:net";
-import type { Clock } from "../../src/base/clock.ts";
 import { systemRandom } from "../../src/base/random.ts";
 import type { BackendId, Route, RouteId, TableSpec } from "../../src/domain/route.ts";
 import { Listener } from "../../src/plane/listener.ts";
 import { Plane } from "../../src/plane/plane.ts";
+import type { CellSnapshot } from "../../src/shared/counters.ts";
 import type { PlaneOptions } from "../../src/shared/messages.ts";
+import { ManualClock } from "./clock.ts";
+import { RawBackend, RawClient } from "./wire.ts";
+
+/** The answer of a backend that has nothing to say. */
+export const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/** A request without anything special. */
+export const GET = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 const OPTIONS: PlaneOptions = {
   accessLog: { format: "off", samplePercent: 100 },
@@ -13,17 +20,6 @@ const OPTIONS: PlaneOptions = {
   trustedProxies: [],
   connectionsMax: 1000,
 };
-
-/** A clock that stands until it is moved. */
-class StandingClock implements Clock {
-  ms = 1_000_000;
-  nowMs(): number {
-    return this.ms;
-  }
-  wallMs(): number {
-    return Date.UTC(2026, 0, 1) + this.ms;
-  }
-}
 
 /** A listening plane. */
 export interface TestPlane {
@@ -43,7 +39,7 @@ export async function startPlane(
   route: Partial<Route> = {},
   options: Partial<PlaneOptions> = {},
 ): Promise<TestPlane> {
-  const clock = new StandingClock();
+  const clock = new ManualClock();
   const plane = new Plane(clock, systemRandom());
   plane.configure({ ...OPTIONS, ...options });
   const listener = new Listener(plane);
@@ -59,8 +55,8 @@ export async function startPlane(
     port,
     serve,
     pass(ms) {
-      clock.ms += ms;
-      plane.deadlines.sweep(clock.ms);
+      clock.advance(ms);
+      plane.deadlines.sweep(clock.nowMs());
     },
     close: () =>
       new Promise((resolve) => {
@@ -96,4 +92,47 @@ function tableOf(
     { id: "new" as BackendId, endpoints: (ports.candidate ?? ports.legacy).map(endpoint) },
   ];
   return { revision, backends, routes: [route] };
+}
+
+/** Everything that one test started, to be ended in reverse order. */
+export class PlaneStage {
+  readonly #cleanups: (() => Promise<void> | void)[] = [];
+
+  /** A scripted backend on a port of its own. */
+  async backend(script: RawBackend["script"]): Promise<RawBackend & { readonly port: number }> {
+    const raw = new RawBackend();
+    raw.script = script;
+    const port = await raw.listen();
+    this.#cleanups.push(() => raw.close());
+    return Object.assign(raw, { port });
+  }
+
+  async plane(...args: Parameters<typeof startPlane>): Promise<TestPlane> {
+    const started = await startPlane(...args);
+    this.#cleanups.push(() => started.close());
+    return started;
+  }
+
+  client(port: number): RawClient {
+    const raw = new RawClient(port);
+    this.#cleanups.push(() => raw.close());
+    return raw;
+  }
+
+  async close(): Promise<void> {
+    for (const cleanup of this.#cleanups.splice(0).toReversed()) await cleanup();
+  }
+}
+
+/** The counters of the route for everything. */
+export function cellOf(started: TestPlane, backend = "legacy"): CellSnapshot {
+  return started.plane.counters.cell("all", backend).snapshot();
+}
+
+/** A port on which nobody listens. */
+export async function closedPort(): Promise<number> {
+  const raw = new RawBackend();
+  const port = await raw.listen();
+  await raw.close();
+  return port;
 }
