@@ -1,0 +1,137 @@
+/** The difference between two tables, line by line as operators read it. */
+import { describe, expect, it } from "vitest";
+import { DIFFERENCE_LINES_MAX, differenceOf } from "../../../src/domain/difference.ts";
+import { decodeDocument } from "../../../src/domain/document.ts";
+import type { Document } from "../../../src/domain/route.ts";
+import { BACKENDS, SHOP, tableWith, valueOf } from "../../support/table.ts";
+
+function documentOf(input: unknown): Document {
+  return valueOf(decodeDocument(input));
+}
+
+/** The lines between the shop as it is by default and the shop with these keys. */
+function shopDifference(keys: Readonly<Record<string, unknown>>): string[] {
+  return differenceOf(documentOf(tableWith(SHOP)), documentOf(tableWith({ ...SHOP, ...keys })));
+}
+
+function split(legacy: number): Readonly<Record<string, unknown>> {
+  return { split: { legacy, new: 100 - legacy } };
+}
+
+describe("differenceOf", () => {
+  it("a first table is all that is in it", () => {
+    expect(differenceOf(null, documentOf(tableWith({ ...SHOP, ...split(95) })))).toEqual([
+      "backend legacy: added, at http://127.0.0.1:9001",
+      "backend new: added, at http://127.0.0.1:9002, http://127.0.0.1:9003",
+      "backend other: added, at http://127.0.0.1:9004",
+      "route shop: added, legacy 95 %, new 5 %",
+    ]);
+  });
+
+  it("a first table without anything is a difference too", () => {
+    const empty = documentOf({ backends: {}, routes: [] });
+    expect(differenceOf(null, empty)).toEqual(["the first table, without backends and routes"]);
+    expect(differenceOf(empty, empty)).toEqual([]);
+  });
+
+  it("a shift names the candidate and both weights", () => {
+    const before = documentOf(tableWith({ ...SHOP, ...split(95) }));
+    const after = documentOf(tableWith({ ...SHOP, ...split(74.875) }));
+    expect(differenceOf(before, after)).toEqual(["route shop: new 5 % -> 25.125 %"]);
+  });
+
+  it("a shift to another candidate names both", () => {
+    const moved = { cutover: { legacy: "legacy", candidate: "other" }, split: { legacy: 90, other: 10 } };
+    expect(shopDifference(moved)).toEqual([
+      "route shop: new 0 % -> other 10 %",
+      "route shop: cutover.candidate new -> other",
+      "route shop: sticky.salt legacy/new -> legacy/other",
+    ]);
+  });
+
+  it("backends that came, went and changed are named with their endpoints", () => {
+    const { legacy, new: candidate } = BACKENDS;
+    const before = documentOf({ backends: { legacy, new: candidate }, routes: [] });
+    const endpoints = ["http://127.0.0.1:9002", "http://127.0.0.1:9009"];
+    const after = documentOf({ backends: { new: { endpoints }, other: BACKENDS.other }, routes: [] });
+    expect(differenceOf(before, after)).toEqual([
+      "backend new: endpoints gains http://127.0.0.1:9009",
+      "backend new: endpoints loses http://127.0.0.1:9003",
+      "backend other: added, at http://127.0.0.1:9004",
+      "backend legacy: removed",
+    ]);
+  });
+
+  it("endpoints in another order are a difference", () => {
+    const [first, second] = ["http://a:1", "http://b:2"];
+    const before = documentOf({ backends: { new: { endpoints: [first, second] } }, routes: [] });
+    const after = documentOf({ backends: { new: { endpoints: [second, first] } }, routes: [] });
+    expect(differenceOf(before, after)).toEqual([
+      "backend new: endpoints http://a:1, http://b:2 -> http://b:2, http://a:1",
+    ]);
+  });
+
+  it("backends in another order mean the same", () => {
+    const backends = { other: BACKENDS.other, new: BACKENDS.new, legacy: BACKENDS.legacy };
+    expect(differenceOf(documentOf(tableWith(SHOP)), documentOf({ backends, routes: [SHOP] }))).toEqual([]);
+  });
+
+  it.each<[string, Record<string, unknown>, string[]]>([
+    ["hosts", { match: { hosts: ["a.example.com"] } }, ["match.hosts gains a.example.com"]],
+    ["an exact path", { match: { exact: "/x" } }, ["match.path prefix / -> exact /x"]],
+    [
+      "methods",
+      { match: { methods: ["GET", "HEAD"] } },
+      ["match.methods gains GET", "match.methods gains HEAD"],
+    ],
+    [
+      "a header with a value",
+      { match: { headers: { "X-Beta": "on" } } },
+      ['match.headers gains x-beta="on"'],
+    ],
+    ["a query parameter", { match: { query: { beta: true } } }, ["match.query gains beta"]],
+    ["a cookie", { match: { cookies: { beta: "" } } }, ['match.cookies gains beta=""']],
+    ["another salt", { sticky: { salt: "s" } }, ["sticky.salt legacy/new -> s"]],
+    [
+      "other sticky keys",
+      { sticky: { keys: ["cookie:uid"] } },
+      ["sticky.keys gains cookie:uid", "sticky.keys loses issue"],
+    ],
+    ["a pin", { pins: [{ header: "X-Pin", to: "new" }] }, ["pins gains header x-pin to new"]],
+    ["connecting", { timeouts: { connect: "250ms" } }, ["timeouts.connect 3 s -> 250 ms"]],
+    ["response", { timeouts: { response: "30s" } }, ["timeouts.response 60 s -> 30 s"]],
+    ["idling", { timeouts: { idle: "1h" } }, ["timeouts.idle 60 s -> 3600 s"]],
+    ["attempts", { retries: { attempts: 0 } }, ["retries.attempts 1 -> 0"]],
+    ["held bodies", { retries: { body: 0 } }, ["retries.body 64 KiB -> 0 bytes"]],
+    ["exposure", { expose: true }, ["expose false -> true"]],
+  ])("a changed field is told with its name and values: %s", (_, keys, lines) => {
+    expect(shopDifference(keys)).toEqual(lines.map((line) => `route shop: ${line}`));
+  });
+
+  it("routes that came, went and changed places are told after the backends", () => {
+    const [a, b, c, d] = ["a", "b", "c", "d"].map((id) => ({ ...SHOP, id, match: { exact: `/${id}` } }));
+    expect(differenceOf(documentOf(tableWith(a, b, c)), documentOf(tableWith(c, d, a)))).toEqual([
+      "route d: added, legacy 100 %, new 0 %",
+      "route b: removed",
+      "routes: order a, c -> c, a",
+    ]);
+  });
+
+  it("values of a thousand characters are cut in the middle", () => {
+    const [line] = shopDifference({ match: { exact: `/${"x".repeat(900)}/end` } });
+    expect(line?.length).toBeLessThan(250);
+    expect(line).toContain("/end");
+  });
+
+  it("more lines than fit are counted in the last one", () => {
+    const routes = Array.from({ length: 300 }, (_, index) => ({
+      ...SHOP,
+      id: `r${index}`,
+      match: { exact: `/${index}` },
+    }));
+    const lines = differenceOf(documentOf(tableWith()), documentOf(tableWith(...routes)));
+    expect(lines).toHaveLength(DIFFERENCE_LINES_MAX);
+    expect(lines.at(-2)).toBe("route r198: added, legacy 100 %, new 0 %");
+    expect(lines.at(-1)).toBe("and 101 more differences");
+  });
+});
