@@ -1,0 +1,129 @@
+/** What each command makes of a table, and where it says that an input is wrong. */
+import { describe, expect, it } from "vitest";
+import {
+  withoutCandidate,
+  withoutRoute,
+  withRoute,
+  withWeights,
+  type Decision,
+} from "../../../src/control/change.ts";
+import { decodeDocument } from "../../../src/domain/document.ts";
+import type { Document } from "../../../src/domain/route.ts";
+import { SHOP, tableWith, valueOf } from "../../support/table.ts";
+
+const CART = { ...SHOP, id: "cart", match: { path: "/cart/" }, split: { legacy: 60, new: 40 } };
+
+function tableOf(...routes: readonly unknown[]): Document {
+  return valueOf(decodeDocument(tableWith(...routes)));
+}
+
+/** Weight of each route's candidate in shares, in the order of the table; or the refusal. */
+function sharesOf(decision: Decision): unknown {
+  if (!decision.ok) return decision;
+  return decision.document.routes.map((route) => [route.id, route.candidateShares]);
+}
+
+describe("withRoute", () => {
+  it("adds a new route at the end", () => {
+    expect(sharesOf(withRoute(tableOf(CART), "shop", SHOP))).toEqual([
+      ["cart", 40_000],
+      ["shop", 0],
+    ]);
+  });
+
+  it("replaces a known route where it stands, whether or not the input repeats its name", () => {
+    const { id: _, ...nameless } = { ...CART, split: { new: 100 } };
+    expect(sharesOf(withRoute(tableOf(CART, SHOP), "cart", nameless))).toEqual([
+      ["cart", 100_000],
+      ["shop", 0],
+    ]);
+  });
+
+  it("refuses with every problem of the route, with paths into the route", () => {
+    const decision = withRoute(tableOf(SHOP), "cart", { ...CART, splitt: {}, timeouts: { connect: "soon" } });
+    expect(decision).toMatchObject({ ok: false, code: "INVALID" });
+    expect(decision.ok || decision.problems.map((problem) => problem.path)).toEqual([
+      "/timeouts/connect",
+      "/splitt",
+    ]);
+  });
+
+  it("refuses a route that could never match, with a path into the route", () => {
+    const decision = withRoute(tableOf(SHOP), "late", { ...SHOP, id: "late" });
+    expect(decision).toMatchObject({ ok: false, code: "INVALID", problems: [{ path: "" }] });
+    expect(decision.ok || decision.problems[0]?.message).toContain('route "shop" is tried first');
+  });
+
+  it("refuses a route that would leave nothing to another, and names the other", () => {
+    const hosts = ["a.example.com", "b.example.com"];
+    const narrow = { ...SHOP, id: "narrow", match: { path: "/x", hosts } };
+    const decision = withRoute(tableOf(SHOP, narrow), "shop", {
+      ...SHOP,
+      match: { path: "/x", hosts: [hosts[1]] },
+    });
+    expect(decision).toMatchObject({ ok: false, code: "INVALID", problems: [{ path: "" }] });
+    expect(decision.ok || decision.problems[0]?.message).toMatch(/^route "narrow" would be wrong then: /);
+  });
+
+  it("refuses one route more than a table holds", () => {
+    const routes = Array.from({ length: 1000 }, (_, index) => ({
+      ...SHOP,
+      id: `r${index}`,
+      match: { exact: `/${index}` },
+    }));
+    expect(withRoute(tableOf(...routes), "shop", SHOP)).toMatchObject({ ok: false, code: "INVALID" });
+  });
+});
+
+describe("withoutRoute", () => {
+  it("removes one route, the last one too", () => {
+    expect(sharesOf(withoutRoute(tableOf(CART, SHOP), "cart"))).toEqual([["shop", 0]]);
+    expect(sharesOf(withoutRoute(tableOf(CART), "cart"))).toEqual([]);
+  });
+});
+
+describe("withWeights", () => {
+  it("moves the weight of one route and leaves the others", () => {
+    expect(sharesOf(withWeights(tableOf(CART, SHOP), "shop", { legacy: 75, new: 25 }))).toEqual([
+      ["cart", 40_000],
+      ["shop", 25_000],
+    ]);
+  });
+
+  it.each([
+    ["that do not add up to 100", { legacy: 75, new: 20 }, ""],
+    ["of a backend outside the cutover", { legacy: 75, other: 25 }, "/other"],
+    ["that are no numbers", { legacy: "75", new: 25 }, "/legacy"],
+    ["that are no map", [75, 25], ""],
+  ])("refuses weights %s", (_, weights, path) => {
+    const decision = withWeights(tableOf(SHOP), "shop", weights);
+    expect(decision).toMatchObject({ ok: false, code: "INVALID" });
+    expect(decision.ok || decision.problems.map((problem) => problem.path)).toContain(path);
+  });
+});
+
+describe("withoutCandidate", () => {
+  it("gives all weight to legacy", () => {
+    expect(sharesOf(withoutCandidate(tableOf(CART), "cart"))).toEqual([["cart", 0]]);
+  });
+});
+
+describe("a route that is not in the table", () => {
+  it.each([
+    ["removing", (table: Document, id: string) => withoutRoute(table, id)],
+    ["shifting", (table: Document, id: string) => withWeights(table, id, { legacy: 100 })],
+    ["rolling back", (table: Document, id: string) => withoutCandidate(table, id)],
+  ])("%s is refused with the nearest name", (_, change) => {
+    const table = tableOf(CART, SHOP);
+    expect(change(table, "shpo")).toEqual({
+      ok: false,
+      code: "NOT_FOUND",
+      detail: 'There is no route "shpo"; did you mean "shop"?',
+      problems: [],
+    });
+    expect(change(table, "unlike")).toMatchObject({
+      code: "NOT_FOUND",
+      detail: 'There is no route "unlike"',
+    });
+  });
+});
