@@ -1,0 +1,209 @@
+/** The sampler's totals as Prometheus text. Everything is computed when a scrape asks; nothing per request. */
+import {
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  type MetricObjectWithValues,
+  type MetricValueWithName,
+} from "prom-client";
+import { FAULTS, Fault } from "../base/fault.ts";
+import type { Sampler, Totals } from "../control/sampler.ts";
+import { LATENCY_BOUNDS_US } from "../domain/latency.ts";
+import { SHARES_TOTAL } from "../domain/route.ts";
+import type { CellSnapshot } from "../shared/counters.ts";
+import type { TableNow } from "./current.ts";
+
+/** The media type of a scrape. */
+export const METRICS_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
+
+/** Upper bounds in seconds. Each is also a bound of the cells' histogram, so nothing is interpolated. */
+export const DURATION_BOUNDS_SECONDS: readonly number[] = [
+  0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+];
+
+/** Each bound, and how many of the cells' buckets lie at or below it. */
+const BUCKETS = DURATION_BOUNDS_SECONDS.map((seconds) => ({
+  seconds,
+  below: LATENCY_BOUNDS_US.indexOf(Math.round(seconds * 1e6)) + 1,
+}));
+
+/** What a scrape is made from. `current` throws Fault STORE_UNAVAILABLE. */
+export interface MetricsSource {
+  readonly sampler: Sampler;
+  readonly current: () => Promise<TableNow>;
+  readonly version: string;
+}
+
+/** A histogram whose buckets are set from cells instead of being observed one by one. */
+class CellHistogram extends Histogram {
+  readonly #name: string;
+  /** Never observes anything: it knows the parts of the answer that are not values. */
+  readonly #empty: Histogram;
+  #cells: readonly CellSnapshot[] = [];
+
+  constructor(name: string, help: string, registry: Registry) {
+    super({ name, help, labelNames: ["route", "backend"], registers: [registry] });
+    this.#name = name;
+    this.#empty = new Histogram({ name, help, registers: [] });
+  }
+
+  set(cells: readonly CellSnapshot[]): void {
+    this.#cells = cells;
+  }
+
+  override async get(): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
+    const values = this.#cells.filter(({ finished }) => finished > 0).flatMap((cell) => this.#series(cell));
+    return { ...(await this.#empty.get()), values };
+  }
+
+  /** The registry asks a histogram here, which the package's types do not show. */
+  getForPromString(): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
+    return this.get();
+  }
+
+  #series({ route, backend, finished, durationUsSum, latency }: CellSnapshot): MetricValueWithName<string>[] {
+    const bucket = (le: number | string, value: number): MetricValueWithName<string> => ({
+      metricName: `${this.#name}_bucket`,
+      labels: { le, route, backend },
+      value,
+    });
+    const values = BUCKETS.map(({ seconds, below }) =>
+      bucket(
+        seconds,
+        latency.reduce((sum, [index, count]) => (index < below ? sum + count : sum), 0),
+      ),
+    );
+    values.push(bucket("+Inf", finished));
+    values.push({ metricName: `${this.#name}_sum`, labels: { route, backend }, value: durationUsSum / 1e6 });
+    values.push({ metricName: `${this.#name}_count`, labels: { route, backend }, value: finished });
+    return values;
+  }
+}
+
+/** The metrics of this instance, in a registry of their own. */
+export class Metrics {
+  readonly #source: MetricsSource;
+  readonly #registry = new Registry();
+  #table: TableNow | null = null;
+  readonly #requests = this.#counter("requests_total", "Requests that ended, by status", [
+    "route",
+    "backend",
+    "code",
+  ]);
+  readonly #durations = new CellHistogram(
+    "crossfade_request_duration_seconds",
+    "Complete answers, from the request's first byte to the answer's last",
+    this.#registry,
+  );
+  readonly #faults = this.#counter(
+    "upstream_faults_total",
+    "What went wrong between Crossfade and a backend",
+    ["route", "backend", "fault"],
+  );
+  readonly #retries = this.#counter("retries_total", "Requests that were sent again", ["route", "backend"]);
+  readonly #inFlight = this.#gauge("requests_in_flight", "Requests that have not ended", [
+    "route",
+    "backend",
+  ]);
+  readonly #connections = this.#gauge("connections", "Open connections", ["side"]);
+  readonly #upstream = this.#gauge("upstream_connections", "Open connections to a backend", [
+    "backend",
+    "state",
+  ]);
+  readonly #accepted = this.#counter("connections_accepted_total", "Client connections that were accepted");
+  readonly #refused = this.#counter("connections_refused_total", "Client connections over the limit");
+  readonly #excess = this.#counter(
+    "upstream_excess_total",
+    "Connections closed for bytes behind a complete answer",
+  );
+  readonly #dropped = this.#counter("log_lines_dropped_total", "Access log lines that found no room");
+  readonly #split = this.#gauge("split_ratio", "Configured share of a backend, 0 to 1", ["route", "backend"]);
+  readonly #share = this.#gauge("share_ratio", "Observed share of a backend in the last 60 s", [
+    "route",
+    "backend",
+  ]);
+  readonly #revision = this.#gauge("table_revision", "The current revision of the table");
+  readonly #loops = this.#gauge("worker_event_loop_utilization", "How busy a worker's thread is, 0 to 1", [
+    "worker",
+  ]);
+  readonly #build = this.#gauge("build_info", "Always 1; the labels say what runs", ["version", "node"]);
+
+  constructor(source: MetricsSource) {
+    this.#source = source;
+  }
+
+  /** The text of a scrape. While the store is away the table is the last one seen. */
+  async scrape(): Promise<string> {
+    try {
+      this.#table = await this.#source.current();
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+    }
+    // Everything is set in one turn, so that two scrapes at once cannot mix.
+    const totals = this.#source.sampler.totals();
+    this.#registry.resetMetrics();
+    this.#setCells(totals);
+    this.#setConnections(totals);
+    this.#setTable(this.#table);
+    this.#build.set({ version: this.#source.version, node: process.versions.node }, 1);
+    return this.#registry.metrics();
+  }
+
+  #setCells(totals: Totals): void {
+    for (const { route, backend, codes, faults, retries } of totals.cells) {
+      for (const [code, count] of codes) this.#requests.inc({ route, backend, code }, count);
+      for (const [fault, count] of faults) {
+        if (FAULTS[fault].side !== "downstream") this.#faults.inc({ route, backend, fault }, count);
+      }
+      this.#retries.inc({ route, backend }, retries);
+    }
+    this.#durations.set(totals.cells);
+    for (const { route, backend, requests } of totals.inFlight)
+      this.#inFlight.set({ route, backend }, requests);
+  }
+
+  #setConnections(totals: Totals): void {
+    const sides = { downstream: 0, upstream: 0 };
+    const loops = new Map<string, number>();
+    for (const [key, worker] of totals.workers) {
+      sides.downstream += worker.connectionsOpenNow;
+      for (const [backend, idle, busy] of worker.upstreamNow) {
+        sides.upstream += idle + busy;
+        this.#upstream.inc({ backend, state: "idle" }, idle);
+        this.#upstream.inc({ backend, state: "busy" }, busy);
+      }
+      // A slot has two workers while one of them drains: the busier one counts.
+      const slot = key.replace(/\..*/, "");
+      loops.set(slot, Math.max(loops.get(slot) ?? 0, worker.loopUtilization));
+    }
+    for (const [side, count] of Object.entries(sides)) this.#connections.set({ side }, count);
+    for (const [worker, utilization] of loops) this.#loops.set({ worker }, utilization);
+    this.#accepted.inc(totals.connectionsAccepted);
+    this.#refused.inc(totals.connectionsRefused);
+    this.#excess.inc(totals.upstreamExcess);
+    this.#dropped.inc(totals.logLinesDropped);
+  }
+
+  #setTable(table: TableNow | null): void {
+    if (table === null) return;
+    this.#revision.set(table.revision);
+    for (const route of table.document.routes) {
+      const ratio = route.candidateShares / SHARES_TOTAL;
+      const observed = this.#source.sampler.observed(route);
+      for (const role of ["legacy", "candidate"] as const) {
+        const labels = { route: route.id, backend: route.cutover[role] };
+        this.#split.set(labels, role === "legacy" ? 1 - ratio : ratio);
+        if (observed !== null) this.#share.set(labels, observed[role] / 100);
+      }
+    }
+  }
+
+  #counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name: `crossfade_${name}`, help, labelNames, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, labelNames: string[] = []): Gauge {
+    return new Gauge({ name: `crossfade_${name}`, help, labelNames, registers: [this.#registry] });
+  }
+}

@@ -1,0 +1,174 @@
+/** Endpoints of single routes: read, put, delete, shift traffic, roll back, and how they are doing. */
+import { encodeRoute } from "../domain/document.ts";
+import { isMap } from "../domain/examine.ts";
+import type { BackendHealth } from "../control/sampler.ts";
+import type { WindowFigures } from "../domain/window.ts";
+import { answer } from "./answers.ts";
+import { noSuchRoute, readCurrent, routeOf } from "./current.ts";
+import { endpoint, invalid, noQuery, type Endpoint } from "./endpoint.ts";
+import { readShape } from "./input.ts";
+import type { AdminParts } from "./parts.ts";
+import { reasonBody } from "./shapes.ts";
+import { answerWrite, authorOf, writeAnswers, writeQuery } from "./writes.ts";
+
+/** /v1/routes and everything below it. */
+export function routesApi(parts: AdminParts): Endpoint[] {
+  return [...readingRoutes(parts), ...writingRoutes(parts), ...movingTraffic(parts)];
+}
+
+function readingRoutes(parts: AdminParts): Endpoint[] {
+  return [
+    endpoint({
+      method: "get",
+      path: "/v1/routes",
+      access: "viewer",
+      summary: "All routes",
+      query: noQuery,
+      answers: {
+        200: { description: "The routes, in the table's order", shape: "RoutesAnswer", etag: true },
+      },
+      faults: ["STORE_UNAVAILABLE"],
+      async handle() {
+        const { revision, document } = await readCurrent(parts.commands);
+        return answer({ revision, routes: document.routes.map(encodeRoute) }, { revision });
+      },
+    }),
+    endpoint({
+      method: "get",
+      path: "/v1/routes/{id}",
+      access: "viewer",
+      summary: "One route",
+      query: noQuery,
+      answers: { 200: { description: "The route", shape: "RouteAnswer", etag: true } },
+      faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+      async handle(call) {
+        const id = call.param("id");
+        const current = await readCurrent(parts.commands);
+        const route = routeOf(current, id);
+        if (route === null) return noSuchRoute(current, id);
+        const { revision } = current;
+        return answer({ revision, route: encodeRoute(route) }, { revision });
+      },
+    }),
+    endpoint({
+      method: "get",
+      path: "/v1/routes/{id}/health",
+      access: "viewer",
+      summary: "How both backends of a route are doing: requests, failures, latency, shares",
+      query: noQuery,
+      answers: {
+        200: { description: "Windows of 10 s and 60 s per backend", shape: "HealthAnswer", etag: true },
+      },
+      faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+      async handle(call) {
+        const id = call.param("id");
+        const current = await readCurrent(parts.commands);
+        const route = routeOf(current, id);
+        if (route === null) return noSuchRoute(current, id);
+        const { revision } = current;
+        const health = parts.sampler.health(route);
+        return answer(
+          { revision, route: health.route, backends: health.backends.map(encodeHealth) },
+          { revision },
+        );
+      },
+    }),
+  ];
+}
+
+function writingRoutes(parts: AdminParts): Endpoint[] {
+  return [
+    endpoint({
+      method: "put",
+      path: "/v1/routes/{id}",
+      access: "operator",
+      summary: "Add a route or replace it",
+      query: writeQuery,
+      body: { shape: "Route", required: true },
+      writes: true,
+      answers: writeAnswers,
+      faults: ["STORE_UNAVAILABLE"],
+      async handle(call) {
+        const outcome = await parts.commands.putRoute(call.param("id"), call.body, authorOf(call));
+        return answerWrite(parts, call, outcome);
+      },
+    }),
+    endpoint({
+      method: "delete",
+      path: "/v1/routes/{id}",
+      access: "admin",
+      summary: "Remove a route",
+      query: writeQuery,
+      writes: true,
+      answers: writeAnswers,
+      faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+      async handle(call) {
+        const outcome = await parts.commands.deleteRoute(call.param("id"), authorOf(call));
+        return answerWrite(parts, call, outcome);
+      },
+    }),
+  ];
+}
+
+function movingTraffic(parts: AdminParts): Endpoint[] {
+  return [
+    endpoint({
+      method: "put",
+      path: "/v1/routes/{id}/split",
+      access: "operator",
+      summary: "Shift traffic between the two backends of a route",
+      query: writeQuery,
+      body: { shape: "Split", required: true },
+      writes: true,
+      answers: writeAnswers,
+      faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+      async handle(call) {
+        const { weights, reason } = splitBody(call.body);
+        if (reason !== undefined && typeof reason !== "string") {
+          return invalid([{ path: "/reason", message: "write the reason as text" }]);
+        }
+        const outcome = await parts.commands.shift(call.param("id"), weights, authorOf(call, reason));
+        return answerWrite(parts, call, outcome);
+      },
+    }),
+    endpoint({
+      method: "post",
+      path: "/v1/routes/{id}/rollback",
+      access: "operator",
+      summary: "Take all traffic of a route back to legacy, now",
+      query: writeQuery,
+      body: { shape: "ReasonBody", required: false },
+      writes: true,
+      answers: writeAnswers,
+      faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+      async handle(call) {
+        const body = readShape(reasonBody, call.body ?? {});
+        if (!body.ok) return invalid(body.problems);
+        const author = authorOf(call, body.value.reason);
+        return answerWrite(parts, call, await parts.commands.rollback(call.param("id"), author));
+      },
+    }),
+  ];
+}
+
+/** Weights and reason share one object: no backend may be called "reason". */
+function splitBody(body: unknown): { readonly weights: unknown; readonly reason?: unknown } {
+  if (!isMap(body)) return { weights: body };
+  const { reason, ...weights } = body;
+  return { weights, reason };
+}
+
+function encodeHealth(health: BackendHealth): unknown {
+  return {
+    backend: health.backend,
+    role: health.role,
+    share_configured_percent: health.shareConfiguredPercent,
+    share_observed_percent: health.shareObservedPercent,
+    windows: { "10s": encodeFigures(health.windows["10s"]), "60s": encodeFigures(health.windows["60s"]) },
+  };
+}
+
+function encodeFigures(figures: WindowFigures): unknown {
+  const { requests, failures, aborted, p50Ms, p90Ms, p99Ms } = figures;
+  return { requests, failures, aborted, p50_ms: p50Ms, p90_ms: p90Ms, p99_ms: p99Ms };
+}
