@@ -1,5 +1,5 @@
 /** A whole data plane in the test's own process: real sockets on loopback, scripted backends, a clock moved by hand. */
-import { BoundSocket, type AddressInfo } from "node:net";
+import { BoundSocket } from "node:net";
 import { systemRandom } from "../../src/base/random.ts";
 import type { BackendId, Route, RouteId, TableSpec } from "../../src/domain/route.ts";
 import { Listener } from "../../src/plane/listener.ts";
@@ -47,7 +47,7 @@ export async function startPlane(
   const serve: TestPlane["serve"] = (change, to) => plane.follow(tableOf(++revision, change, to));
   serve(route, ports);
   const bound = new BoundSocket({ host: "127.0.0.1", port: 0 });
-  const { port } = bound.address() as AddressInfo;
+  const { port } = bound.address();
   await listener.listen(bound.fd());
   return {
     plane,

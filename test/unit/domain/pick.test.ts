@@ -44,7 +44,7 @@ describe("an identity", () => {
     ["the address without any", { authorization: "Bearer not-a-token" }, "address", ADDRESS],
     ["the address when the token is broken", { authorization: "Bearer a.b.c" }, "address", ADDRESS],
   ])("is %s", (_, fields, keyFrom, key) => {
-    const found = picked({ sticky }, fields as Record<string, string>);
+    const found = picked({ sticky }, fields);
     expect(found).toMatchObject({ why: "cohort", keyFrom, bucket: bucketOf("legacy/new", key), issued: "" });
   });
 
