@@ -18,7 +18,7 @@ const TYPE_PREFIX = "urn:crossfade:fault:";
 const RETRY_AFTER_SECONDS = "1";
 
 /** The HTTP status that answers a fault on the control side. */
-export function statusOf(code: FaultCode): number {
+function statusOf(code: FaultCode): number {
   return FAULTS[code].status;
 }
 

@@ -1,0 +1,352 @@
+/** Flags, environment and file to Settings; everything wrong with them is reported at once. */
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import type { ListenAddress } from "./control/sockets.ts";
+import { inspectDocument } from "./domain/document.ts";
+import { closed, examine, examineKeys, isMap } from "./domain/examine.ts";
+import { Findings, findProtoKeys, refuseRepeats } from "./domain/problems.ts";
+import { durationMs } from "./domain/quantity.ts";
+import type { Document } from "./domain/route.ts";
+import { duration, list, nameSchema, text, whole } from "./domain/schema.ts";
+import { sure, type Reading } from "./domain/syntax.ts";
+import {
+  SOCKET_PATH_BYTES_MAX,
+  isLoopback,
+  isSameAddress,
+  readCidr,
+  readHostPort,
+  readListenAddress,
+} from "./settings_address.ts";
+import { parseFile, type FileProblem, type ParsedFile } from "./settings_file.ts";
+import type { PlaneOptions } from "./shared/messages.ts";
+
+/** A token of the admin API. Only the hash of its secret is known: SHA-256 in lower-case hexadecimal. */
+interface AdminToken {
+  readonly name: string;
+  readonly role: "viewer" | "operator" | "admin";
+  readonly sha256: string;
+}
+
+/** Everything that the program can be told, complete and checked. */
+export interface Settings {
+  readonly fileName: string;
+  readonly listen: readonly ListenAddress[];
+  readonly admin: { readonly host: string; readonly port: number; readonly tokens: readonly AdminToken[] };
+  /** How many worker processes. */
+  readonly workers: number;
+  /** Where the control socket and the files of the running program are. */
+  readonly runDir: string;
+  readonly store: { readonly sqlite: string };
+  readonly plane: PlaneOptions;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  /** What an empty store starts with. */
+  readonly table: Document | null;
+}
+
+/** What the command line says; it wins over the environment, which wins over the file. */
+export interface SettingsFlags {
+  readonly adminAddress?: string | undefined;
+  readonly workers?: string | undefined;
+  readonly logLevel?: string | undefined;
+}
+
+/** Everything that settings are made of. */
+export interface SettingsInput {
+  readonly fileName: string;
+  readonly fileText: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags: SettingsFlags;
+}
+
+/** The name of the control socket in the run directory. */
+export const CONTROL_SOCKET = "control.sock";
+
+const LISTEN_MAX = 16;
+const WORKERS_MAX = 256;
+const TOKENS_MAX = 1000;
+const PROXIES_MAX = 1000;
+const FILE_PATH_CHARS_MAX = 1024;
+
+const filePath = text((value) =>
+  value !== "" && value.length <= FILE_PATH_CHARS_MAX && !value.includes("\0")
+    ? null
+    : "write the path of a file",
+);
+
+const adminAddressSchema = text(faultOf(readHostPort));
+
+const workersError = `write auto or a whole number from 1 to ${WORKERS_MAX}`;
+const workersSchema = z.union(
+  [
+    z.literal("auto"),
+    z.int({ error: workersError }).min(1, { error: workersError }).max(WORKERS_MAX, { error: workersError }),
+  ],
+  { error: workersError },
+);
+
+const logLevelSchema = z.enum(["debug", "info", "warn", "error"]);
+
+const sampleError = "write 0 to 100 percent";
+
+/** The settings file. The table in it is read by domain/document.ts. */
+export const settingsSchema = closed({
+  listen: list(closed({ address: text(faultOf(readListenAddress)) }), 1, LISTEN_MAX),
+  admin: closed({
+    address: adminAddressSchema.default("127.0.0.1:9900"),
+    tokens: list(
+      closed({
+        name: nameSchema,
+        role: z.enum(["viewer", "operator", "admin"]),
+        sha256: text((value) =>
+          /^[0-9a-fA-F]{64}$/.test(value) ? null : "write the SHA-256 of the token as 64 hexadecimal digits",
+        ),
+      }),
+      0,
+      TOKENS_MAX,
+    ).default([]),
+  }).prefault({}),
+  workers: workersSchema.default("auto"),
+  trusted_proxies: list(text(faultOf(readCidr)), 0, PROXIES_MAX).default([]),
+  store: closed({ sqlite: filePath.default("./data/crossfade.db") }, ["redis"]).prefault({}),
+  run_dir: filePath.optional(),
+  access_log: closed({
+    format: z.enum(["json", "combined", "off"]).default("json"),
+    sample: z
+      .number({ error: sampleError })
+      .min(0, { error: sampleError })
+      .max(100, { error: sampleError })
+      .default(100),
+    path: filePath.optional(),
+  }).prefault({}),
+  drain: closed(
+    {
+      grace: duration(0).default("5s"),
+      idle: duration(0).default("15s"),
+      deadline: duration(0).default("120s"),
+    },
+    ["tunnels"],
+  ).prefault({}),
+  limits: closed({ connections: whole(1, 1_000_000).default(20_000) }).prefault({}),
+  log: closed({ level: logLevelSchema.default("info") }).prefault({}),
+  table: z.unknown().optional(),
+});
+
+type FileKeys = Partial<z.output<typeof settingsSchema>>;
+
+/** A value that a flag or an environment variable gives instead of the file, and the name of that one. */
+interface Override<Value> {
+  readonly source: string;
+  readonly value: Value;
+}
+
+interface Overrides {
+  readonly adminAddress: Override<string> | undefined;
+  readonly workers: Override<"auto" | number> | undefined;
+  readonly logLevel: Override<Settings["logLevel"]> | undefined;
+}
+
+/** Gives complete settings, or every problem with the place it is at. Reads nothing but its input. */
+export function readSettings(
+  input: SettingsInput,
+):
+  | { readonly ok: true; readonly settings: Settings }
+  | { readonly ok: false; readonly problems: readonly FileProblem[] } {
+  const problems: FileProblem[] = [];
+  const overrides = readOverrides(input, problems);
+  const { parsed, problems: fileProblems } = parseFile(input.fileName, input.fileText);
+  problems.push(...fileProblems);
+  if (parsed === null) return { ok: false, problems: problems.toSorted(compareProblems) };
+  const findings = new Findings();
+  const settings = readKeys(parsed, input.fileName, overrides, { findings, problems });
+  problems.push(...findings.list().map((finding) => parsed.locate(finding)));
+  return settings !== null && problems.length === 0
+    ? { ok: true, settings }
+    : { ok: false, problems: problems.toSorted(compareProblems) };
+}
+
+/**
+ * Finds the table in a file: a whole settings file with a `table`, or the table alone.
+ *
+ * Gives it unchecked, as plain values. Problems are those of the text itself.
+ */
+export function readTableFile(
+  fileName: string,
+  fileText: string,
+):
+  | { readonly ok: true; readonly document: unknown }
+  | { readonly ok: false; readonly problems: readonly FileProblem[] } {
+  const { parsed, problems } = parseFile(fileName, fileText);
+  if (parsed === null || problems.length > 0) return { ok: false, problems };
+  const { value } = parsed;
+  if (isMap(value) && Object.hasOwn(value, "table")) return { ok: true, document: value["table"] };
+  if (isMap(value) && (Object.hasOwn(value, "backends") || Object.hasOwn(value, "routes"))) {
+    return { ok: true, document: value };
+  }
+  const message = 'there is no table in this file: write "backends" and "routes", alone or below "table"';
+  return { ok: false, problems: [parsed.locate({ path: [], message, about: "value" })] };
+}
+
+/** The settings that differ but take effect only when the program starts, by their keys in the file. */
+export function restartNeeded(before: Settings, after: Settings): string[] {
+  const addresses = (settings: Settings) => settings.listen.map((address) => address.text).join(" ");
+  const changed: [string, boolean][] = [
+    ["listen", addresses(before) !== addresses(after)],
+    ["admin.address", before.admin.host !== after.admin.host || before.admin.port !== after.admin.port],
+    ["workers", before.workers !== after.workers],
+    ["store", before.store.sqlite !== after.store.sqlite],
+    ["run_dir", before.runDir !== after.runDir],
+  ];
+  return changed.filter(([, isChanged]) => isChanged).map(([key]) => key);
+}
+
+/** From the top of the file to its end; flags and the environment come first. */
+function compareProblems(a: FileProblem, b: FileProblem): number {
+  return a.line - b.line || a.column - b.column;
+}
+
+/** Where what is wrong is noted: `findings` about the file, `problems` about flags and the environment. */
+interface Notes {
+  readonly findings: Findings;
+  readonly problems: FileProblem[];
+}
+
+function readKeys(parsed: ParsedFile, fileName: string, overrides: Overrides, notes: Notes): Settings | null {
+  const { findings } = notes;
+  findProtoKeys(parsed.value, findings);
+  const keys = examineKeys(settingsSchema, parsed.value ?? {}, [], findings) ?? {};
+  const table = keys.table === undefined ? null : inspectDocument(keys.table, ["table"], findings);
+  const listen = (keys.listen ?? []).map(({ address }) => sure(readListenAddress(address)));
+  refuseSameListen(listen, findings);
+  const admin = readAdmin(keys.admin, overrides.adminAddress, listen, notes);
+  const plane = readPlane(keys, findings);
+  const runDir = keys.run_dir ?? join(dirname(keys.store?.sqlite ?? ""), "run");
+  if (Buffer.byteLength(join(runDir, CONTROL_SOCKET)) > SOCKET_PATH_BYTES_MAX) {
+    const room = SOCKET_PATH_BYTES_MAX - CONTROL_SOCKET.length - 1;
+    findings.add(
+      ["run_dir"],
+      `the path has at most ${room} bytes, because a socket is made there; set a shorter one`,
+    );
+  }
+  const workers = overrides.workers?.value ?? keys.workers;
+  const logLevel = overrides.logLevel?.value ?? keys.log?.level;
+  if (admin === null || plane === null || keys.store === undefined) return null;
+  if (workers === undefined || logLevel === undefined) return null;
+  return {
+    fileName,
+    listen,
+    admin,
+    workers: workers === "auto" ? Math.min(WORKERS_MAX, availableParallelism()) : workers,
+    runDir,
+    store: keys.store,
+    plane,
+    logLevel,
+    table,
+  };
+}
+
+function refuseSameListen(listen: readonly ListenAddress[], findings: Findings): void {
+  for (const [index, address] of listen.entries()) {
+    const first = listen.findIndex((other) => isSameAddress(other, address));
+    if (first === -1 || first >= index) continue;
+    findings.add(["listen", index, "address"], `entry ${first} of the list listens at the same address`);
+  }
+}
+
+function readAdmin(
+  keys: FileKeys["admin"],
+  override: Override<string> | undefined,
+  listen: readonly ListenAddress[],
+  notes: Notes,
+): Settings["admin"] | null {
+  if (keys === undefined) return null;
+  const address = override?.value ?? keys.address;
+  const { host, port } = sure(readHostPort(address));
+  const refuse = (key: "address" | "tokens", message: string) => {
+    if (override === undefined) notes.findings.add(["admin", key], message);
+    else notes.problems.push(problemElsewhere(override.source, "/admin/address", message));
+  };
+  if (keys.tokens.length === 0 && !isLoopback(host)) {
+    refuse(
+      "tokens",
+      `without tokens the admin API may only listen on this machine, not at ${address}; add a token`,
+    );
+  }
+  if (listen.some((other) => isSameAddress(other, { kind: "tcp", host, port, text: address }))) {
+    refuse("address", `${address} is where requests are listened for; use another port`);
+  }
+  const path = ["admin", "tokens"];
+  const tokens = keys.tokens.map((token) => ({ ...token, sha256: token.sha256.toLowerCase() }));
+  for (const [index, token] of tokens.entries()) {
+    for (const key of ["name", "sha256"] as const) {
+      const first = tokens.findIndex((other) => other[key] === token[key]);
+      if (first < index)
+        notes.findings.add([...path, index, key], `entry ${first} of the list has the same ${key}`);
+    }
+  }
+  return { host, port, tokens };
+}
+
+function readPlane(keys: FileKeys, findings: Findings): PlaneOptions | null {
+  const { access_log: accessLog, drain, limits, trusted_proxies: proxies } = keys;
+  if (drain !== undefined && durationMs(drain.deadline) < durationMs(drain.grace)) {
+    findings.add(["drain", "deadline"], "the deadline cannot come before the end of the grace");
+  }
+  const trustedProxies = (proxies ?? []).map((range) => sure(readCidr(range)));
+  refuseRepeats(trustedProxies, ["trusted_proxies"], findings);
+  if (accessLog === undefined || drain === undefined || limits === undefined) return null;
+  const { format, sample: samplePercent, path } = accessLog;
+  return {
+    accessLog: path === undefined ? { format, samplePercent } : { format, samplePercent, path },
+    drain: {
+      graceMs: durationMs(drain.grace),
+      idleMs: durationMs(drain.idle),
+      deadlineMs: durationMs(drain.deadline),
+    },
+    trustedProxies,
+    connectionsMax: limits.connections,
+  };
+}
+
+function readOverrides({ env, flags }: SettingsInput, problems: FileProblem[]): Overrides {
+  const read = <Schema extends z.ZodType>(
+    schema: Schema,
+    path: string,
+    sources: readonly (readonly [string, string | undefined])[],
+  ): Override<z.output<Schema>> | undefined => {
+    let found: Override<z.output<Schema>> | undefined;
+    for (const [source, written] of sources) {
+      if (written === undefined || written === "") continue;
+      const findings = new Findings();
+      const value = examine(schema, /^\d+$/.test(written) ? Number(written) : written, [], findings);
+      for (const { message } of findings.list()) problems.push(problemElsewhere(source, path, message));
+      if (value !== undefined) found ??= { source, value };
+    }
+    return found;
+  };
+  return {
+    adminAddress: read(adminAddressSchema, "/admin/address", [
+      ["--admin-address", flags.adminAddress],
+      ["CROSSFADE_ADMIN_ADDRESS", env["CROSSFADE_ADMIN_ADDRESS"]],
+    ]),
+    workers: read(workersSchema, "/workers", [
+      ["--workers", flags.workers],
+      ["CROSSFADE_WORKERS", env["CROSSFADE_WORKERS"]],
+    ]),
+    logLevel: read(logLevelSchema, "/log/level", [
+      ["--log-level", flags.logLevel],
+      ["CROSSFADE_LOG_LEVEL", env["CROSSFADE_LOG_LEVEL"]],
+    ]),
+  };
+}
+
+function problemElsewhere(source: string, path: string, message: string): FileProblem {
+  return { file: source, line: 0, column: 0, path, message };
+}
+
+function faultOf<Value>(read: (text: string) => Reading<Value>): (text: string) => string | null {
+  return (value) => {
+    const reading = read(value);
+    return reading.ok ? null : reading.fault;
+  };
+}

@@ -1,0 +1,55 @@
+/** Signals: what each one does to a running control process, until it is told to stop and every worker has drained. */
+import type { Clock } from "./base/clock.ts";
+import type { Logger } from "./base/logger.ts";
+import type { EventSink } from "./control/fleet_news.ts";
+import type { DrainOptions } from "./shared/messages.ts";
+
+/**
+ * A second signal so soon is the same order: Ctrl-C in a terminal reaches this process and its parents, which send it
+ * on. In milliseconds.
+ */
+const ECHO_MS = 500;
+
+/** The pieces that signals reach. */
+export interface StopParts {
+  readonly fleet: { drain(options: DrainOptions, now: boolean): Promise<void> };
+  readonly publisher: { drain(): void };
+  readonly reloader: {
+    readonly settings: { readonly plane: { readonly drain: DrainOptions } };
+    reload(): void;
+  };
+  readonly journal: EventSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Answers signals until the fleet has drained. Gives exit code 0.
+ *
+ * SIGTERM, SIGINT: not ready any more, then drain; again: cut what is still open. SIGHUP: read the settings again.
+ */
+export async function untilStopped(parts: StopParts): Promise<number> {
+  const { fleet, publisher, reloader, journal, clock, log } = parts;
+  const drained = Promise.withResolvers<void>();
+  let toldAtMs: number | null = null;
+  let isDrained = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    const now = toldAtMs !== null;
+    if (isDrained || (toldAtMs !== null && clock.nowMs() - toldAtMs < ECHO_MS)) return;
+    toldAtMs ??= clock.nowMs();
+    const options = reloader.settings.plane.drain;
+    publisher.drain();
+    journal.append("draining", { signal, now, deadline_ms: now ? 0 : options.deadlineMs });
+    log.info({ signal, now }, now ? "cutting what is still open" : "draining");
+    fleet.drain(options, now).then(drained.resolve, drained.reject);
+  };
+  const reload = (): void => {
+    if (toldAtMs === null) reloader.reload();
+  };
+  process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", reload);
+  await drained.promise;
+  // The signals stay caught: one more must not end what is closed in order now.
+  isDrained = true;
+  log.info({}, "stopped");
+  return 0;
+}
