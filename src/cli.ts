@@ -1,0 +1,301 @@
+/** The command line: every command and option there is, and the exit code of everything that can happen. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { Problem } from "./base/fault.ts";
+import * as changing from "./cli_changing.ts";
+import * as local from "./cli_local.ts";
+import * as reading from "./cli_reading.ts";
+import * as traffic from "./cli_status.ts";
+import { AdminClient, ApiFailure } from "./client.ts";
+import { readDuration, readPercent, writePercent } from "./domain/quantity.ts";
+import { clean, paint } from "./render.ts";
+import type { Shell } from "./cli_shell.ts";
+import { CliFailure, EXIT, type Terminal } from "./terminal.ts";
+
+const URL_DEFAULT = "http://127.0.0.1:9900";
+const TIMEOUT_DEFAULT = "10s";
+
+/** Options that every command knows. */
+interface GlobalOptions {
+  readonly json?: boolean;
+  readonly url?: string;
+  readonly token?: string;
+  readonly timeout: number;
+}
+
+/** The run of one command. */
+interface Run {
+  readonly terminal: Terminal;
+  code: number;
+}
+
+const AFTER_HELP = `
+Address and token:
+  --url and --token, else CROSSFADE_URL and CROSSFADE_TOKEN, else ${URL_DEFAULT} and no token
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 the answer is no   69 nobody answers   78 bad configuration
+
+A first shift:
+  crossfade start --config config/crossfade.yaml
+  crossfade shift shop 5
+  crossfade rollback shop`;
+
+/**
+ * Runs one command line (without the program's own name) and gives its exit code, one of EXIT.
+ *
+ * Results go to standard output, everything else to standard error; with --json a failure is one JSON object there.
+ */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const run: Run = { terminal, code: EXIT.ok };
+  const program = programFor(run);
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return run.code;
+  } catch (error) {
+    // Commander has already said what is wrong, and 0 means that help or the version was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return tell(terminal, error, program.opts<GlobalOptions>().json === true);
+  }
+}
+
+function programFor(run: Run): Command {
+  const { terminal } = run;
+  const program = new Command("crossfade")
+    .description("Moves traffic from a legacy backend to a new one, a few percent at a time.")
+    .version(versionOf(), "-V, --version", "print the version")
+    .helpCommand("help [command]", "explain a command")
+    .helpOption("-h, --help", "explain")
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true, styleTitle: (title) => paint(terminal.outLook, "bold", title) })
+    .configureOutput({
+      writeOut: (text) => terminal.out(text),
+      writeErr: (text) => terminal.err(text),
+      getOutHelpWidth: () => terminal.outLook.columns ?? 100,
+      getErrHelpWidth: () => terminal.errLook.columns ?? 100,
+      getOutHasColors: () => terminal.outLook.colour,
+      getErrHasColors: () => terminal.errLook.colour,
+      outputError: (text, write) => write(paint(terminal.errLook, "red", text.trimEnd()) + "\n"),
+    })
+    .addHelpText("after", AFTER_HELP)
+    .option("--json", "print JSON, stable enough for scripts")
+    .addOption(new Option("--url <address>", "address of the admin API").argParser(anAddress))
+    .option("--token <token>", "token for the admin API")
+    .addOption(
+      new Option("--timeout <duration>", "how long to wait for an answer")
+        .argParser(aDuration)
+        .default(aDuration(TIMEOUT_DEFAULT), TIMEOUT_DEFAULT),
+    );
+  defineLocal(program.commandsGroup("Running it:"), run);
+  defineChanging(program.commandsGroup("Changing where traffic goes:"), run);
+  defineReading(program.commandsGroup("Looking at it:"), run);
+  return program;
+}
+
+function defineLocal(program: Command, run: Run): void {
+  program
+    .command("start")
+    .description("run Crossfade until it is told to stop")
+    .requiredOption("-c, --config <file>", "the settings")
+    .option("--admin-address <address>", "instead of the one in the settings")
+    .option("--workers <count>", "instead of the number in the settings")
+    .option("--log-level <level>", "debug, info, warn or error")
+    .action(async (options: local.StartOptions) => {
+      run.code = await local.start(options);
+    });
+  program
+    .command("demo")
+    .description("play a cutover with real processes and traffic, and check what is promised")
+    .action(async () => {
+      run.code = await local.demo(run.terminal);
+    });
+  program
+    .command("check <file>")
+    .description("list every problem of a settings file")
+    .action(async (file: string) => {
+      const isJson = program.opts<GlobalOptions>().json === true;
+      run.code = await local.check({ terminal: run.terminal, isJson }, file);
+    });
+}
+
+function defineChanging(program: Command, run: Run): void {
+  writing(program.command("apply <file>"))
+    .description("replace the whole table by the one in a file (- for standard input)")
+    .option("--dry-run", "only show what would change")
+    .action(through(run, changing.apply));
+  writing(
+    program.command("shift <route>").argument("<percent>", "of the traffic to the new backend", aPercent),
+  )
+    .description("set how much of a route's traffic goes to the new backend")
+    .action(through(run, changing.shift));
+  writing(program.command("rollback <route>"))
+    .description("send all traffic of a route back to legacy, now")
+    .action(through(run, changing.rollback));
+  writing(program.command("restore").argument("<revision>", "see history", aCount))
+    .description("make a past table the current one")
+    .action(through(run, changing.restore));
+  const route = program.command("route").description("show, write or delete one route");
+  route
+    .command("show <route>")
+    .description("show one route as written")
+    .action(through(run, reading.routeShow));
+  writing(route.command("put <route> <file>"))
+    .description("write one route from a file (- for standard input)")
+    .action(through(run, changing.routePut));
+  writing(route.command("delete <route>"))
+    .description("delete one route")
+    .action(through(run, changing.routeDelete));
+}
+
+function defineReading(program: Command, run: Run): void {
+  program
+    .command("status")
+    .description("readiness, and each route with its traffic; exits with 3 when not ready")
+    .option("--watch", "again and again, until interrupted")
+    .addOption(
+      new Option("--every <duration>", "pause between two looks").argParser(aDuration).default(2_000, "2s"),
+    )
+    .action(through(run, traffic.status));
+  program
+    .command("health <route>")
+    .description("what the backends of a route did in the last seconds")
+    .action(through(run, traffic.health));
+  program.command("table").description("the whole table as written").action(through(run, reading.showTable));
+  program.command("routes").description("one line per route").action(through(run, reading.routes));
+  const history = paged(program.command("history")).description("past tables, newest first");
+  history.action(through(run, reading.history));
+  history
+    .command("show")
+    .argument("<revision>", "see history", aCount)
+    .description("one past table as written")
+    .action(through(run, reading.historyShow));
+  paged(program.command("audit"))
+    .description("who changed what and why, newest first")
+    .action(through(run, reading.audit));
+  program
+    .command("explain <method> <url>")
+    .description("where a request would go and why; exits with 3 when no route matches")
+    .option("-H, --header <field>", "a header field, such as 'Cookie: uid=7' (repeat for more)", aField, [])
+    .option("--client <address>", "address of the client")
+    .action(through(run, reading.explain));
+  program.command("fleet").description("the workers").action(through(run, reading.fleet));
+  program
+    .command("events")
+    .description("what happens, as it happens, until interrupted")
+    .option("--after <id>", "start after this event")
+    .option("--limit <count>", "end after so many", aCount)
+    .action(through(run, reading.events));
+}
+
+/** Adds the options of a command that changes the table. */
+function writing(command: Command): Command {
+  return command
+    .option("--reason <words>", "why, for the audit log")
+    .option("--if-match <revision>", "only if the table still has this revision", aCount)
+    .option("--wait", "answer when every worker has the change (default)")
+    .option("--no-wait", "answer when the change is stored");
+}
+
+/** Adds the options of a list that comes in pages. */
+function paged(command: Command): Command {
+  return command
+    .addOption(new Option("--limit <count>", "how many").argParser(aCount).default(20))
+    .option("--before <revision>", "only older ones", aCount);
+}
+
+/** What a command does. Commander checks options and parameters as they are defined, which the compiler cannot see. */
+type Action = (shell: Shell, options: never, parameters: never) => Promise<number>;
+
+/** Gives a command's action a connection to the admin API, which ends with it. */
+function through(run: Run, action: Action): (...parameters: unknown[]) => Promise<void> {
+  return async (...parameters) => {
+    const command = parameters.at(-1);
+    if (!(command instanceof Command)) throw new TypeError("commander passes the command last");
+    const options = command.optsWithGlobals<GlobalOptions>();
+    const { terminal } = run;
+    const token = options.token ?? terminal.env["CROSSFADE_TOKEN"] ?? "";
+    const client = new AdminClient({
+      url: options.url ?? addressFromEnv(terminal) ?? URL_DEFAULT,
+      ...(token === "" ? {} : { token }),
+      timeoutMs: options.timeout,
+    });
+    try {
+      const shell: Shell = { terminal, client, isJson: options.json === true, timeoutMs: options.timeout };
+      run.code = await action(shell, options as never, command.processedArgs as never);
+    } finally {
+      await client.close();
+    }
+  };
+}
+
+/** Says what went wrong and gives the exit code for it. Bugs go on as they are. */
+function tell(terminal: Terminal, error: unknown, isJson: boolean): number {
+  if (!(error instanceof ApiFailure) && !(error instanceof CliFailure)) throw error;
+  const exit =
+    error instanceof CliFailure ? error.exit : EXIT[error.kind === "unavailable" ? "unavailable" : "failure"];
+  if (isJson) {
+    terminal.err(`${JSON.stringify({ error: failureAsJson(error, exit) }, null, 2)}\n`);
+    return exit;
+  }
+  terminal.err(`${paint(terminal.errLook, "red", `error: ${clean(error.message)}`)}\n`);
+  const lines = error instanceof CliFailure ? error.lines : error.problems.map(problemLine);
+  for (const line of lines) terminal.err(`  ${clean(line)}\n`);
+  return exit;
+}
+
+function failureAsJson(error: ApiFailure | CliFailure, exit: number): object {
+  if (error instanceof CliFailure) return { exit, message: error.message, details: error.lines };
+  const { kind, status, code, message, problems } = error;
+  return { exit, kind, status, code, message, problems };
+}
+
+function problemLine(problem: Problem): string {
+  return `${problem.path === "" ? "/" : problem.path}: ${problem.message}`;
+}
+
+function addressFromEnv(terminal: Terminal): string | undefined {
+  const address = terminal.env["CROSSFADE_URL"] ?? "";
+  if (address === "") return undefined;
+  if (!isAddress(address))
+    throw new CliFailure(EXIT.usage, `CROSSFADE_URL is no http or https address: ${address}`);
+  return address;
+}
+
+function isAddress(text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text);
+}
+
+function anAddress(text: string): string {
+  if (isAddress(text)) return text;
+  throw new InvalidArgumentError("It is written like http://127.0.0.1:9900.");
+}
+
+function aDuration(text: string): number {
+  const ms = readDuration(text);
+  if (ms !== null && ms > 0) return ms;
+  throw new InvalidArgumentError("It is written like 500ms, 5s or 2m.");
+}
+
+function aPercent(text: string): number {
+  const shares = /^\d{1,3}(?:\.\d{1,9})?%?$/.test(text) ? readPercent(Number(text.replace("%", ""))) : null;
+  if (shares !== null) return writePercent(shares);
+  throw new InvalidArgumentError("It is a number from 0 to 100 with at most three decimals.");
+}
+
+function aCount(text: string): number {
+  const count = Number(text);
+  if (/^\d{1,15}$/.test(text) && count > 0) return count;
+  throw new InvalidArgumentError("It is a whole number above zero.");
+}
+
+/** Collects header fields as [name, value]. */
+function aField(text: string, before: readonly [string, string][]): [string, string][] {
+  const parts = /^([\w!#$%&'*+.^`|~-]+):[ \t]*(.*)$/.exec(text);
+  if (parts !== null) return [...before, [parts[1] as string, parts[2] as string]];
+  throw new InvalidArgumentError("It is written like 'Name: value'.");
+}
+
+function versionOf(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,86 @@
+/** What the command line sees of the process it runs in: two streams, the environment, files and signals. */
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import { systemClock, type Clock } from "./base/clock.ts";
+import { lookOf, type Look } from "./render.ts";
+
+/** The exit codes, all there are. Source: sysexits.h for 69 and 78; 3 is for scripts that ask a question. */
+export const EXIT = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  /** The answer is no: not ready, no route. */
+  no: 3,
+  /** Nobody answered. */
+  unavailable: 69,
+  badConfiguration: 78,
+} as const;
+
+/** A terminal or a pipe, or the stand-in of a test. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly outLook: Look;
+  readonly errLook: Look;
+  /** Whether a person watches standard output. */
+  readonly isWatched: boolean;
+  /** Writes to standard output. */
+  out(text: string): void;
+  /** Writes to standard error. */
+  err(text: string): void;
+  /** The text of a file, or of standard input for `-`. Throws what the file system throws. */
+  read(fileName: string): Promise<string>;
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP from now on, which then does not end the process. */
+  interrupted(): AbortSignal;
+}
+
+/** The terminal of this process. Ends it quietly when whoever reads its output has gone, as `head` does. */
+export function processTerminal(): Terminal {
+  const { stdout, stderr, env } = process;
+  for (const stream of [stdout, stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      process.exit(EXIT.ok);
+    });
+  }
+  return {
+    env,
+    clock: systemClock,
+    outLook: lookOf(stdout, env),
+    errLook: lookOf(stderr, env),
+    isWatched: stdout.isTTY,
+    out: (words) => void stdout.write(words),
+    err: (words) => void stderr.write(words),
+    read: (fileName) => (fileName === "-" ? text(process.stdin) : readFile(fileName, "utf8")),
+    interrupted: () => {
+      const controller = new AbortController();
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+        process.on(signal, () => controller.abort());
+      return controller.signal;
+    },
+  };
+}
+
+/** A reason to stop that a person understands. `lines` follow the message, one per problem. */
+export class CliFailure extends Error {
+  readonly exit: number;
+  readonly lines: readonly string[];
+  constructor(exit: number, message: string, lines: readonly string[] = []) {
+    super(message);
+    this.name = "CliFailure";
+    this.exit = exit;
+    this.lines = lines;
+  }
+}
+
+/** The text of a file that a command needs. Throws CliFailure with exit code 78 when it cannot be read. */
+export async function readNeeded(terminal: Terminal, fileName: string): Promise<string> {
+  try {
+    return await terminal.read(fileName);
+  } catch (error) {
+    if (!(error instanceof Error) || !("syscall" in error)) throw error;
+    // The system's message is "CODE: words, call 'path'": the words are for people.
+    const words = /^\w+: (.*?), \w+/.exec(error.message)?.[1] ?? error.message;
+    throw new CliFailure(EXIT.badConfiguration, `cannot read ${fileName}: ${words}`);
+  }
+}
