@@ -14,12 +14,12 @@ import {
   SOCKET_PATH_BYTES_MAX,
   isLoopback,
   isSameAddress,
-  readCidr,
   readHostPort,
   readListenAddress,
+  readProxyRange,
 } from "./settings_address.ts";
 import { parseFile, type FileProblem, type ParsedFile } from "./settings_file.ts";
-import type { PlaneOptions } from "./shared/messages.ts";
+import { writeListening, type PlaneOptions } from "./shared/messages.ts";
 
 /** A token of the admin API. Only the hash of its secret is known: SHA-256 in lower-case hexadecimal. */
 interface AdminToken {
@@ -91,7 +91,11 @@ const sampleError = "write 0 to 100 percent";
 
 /** The settings file. The table in it is read by domain/document.ts. */
 export const settingsSchema = closed({
-  listen: list(closed({ address: text(faultOf(readListenAddress)) }), 1, LISTEN_MAX),
+  listen: list(
+    closed({ address: text(faultOf(readListenAddress)), proxy_protocol: z.boolean().default(false) }),
+    1,
+    LISTEN_MAX,
+  ),
   admin: closed({
     address: adminAddressSchema.default("127.0.0.1:9900"),
     tokens: list(
@@ -107,7 +111,7 @@ export const settingsSchema = closed({
     ).default([]),
   }).prefault({}),
   workers: workersSchema.default("auto"),
-  trusted_proxies: list(text(faultOf(readCidr)), 0, PROXIES_MAX).default([]),
+  trusted_proxies: list(text(faultOf(readProxyRange)), 0, PROXIES_MAX).default([]),
   store: closed({ sqlite: filePath.default("./data/crossfade.db") }, ["redis"]).prefault({}),
   run_dir: filePath.optional(),
   access_log: closed({
@@ -119,15 +123,17 @@ export const settingsSchema = closed({
       .default(100),
     path: filePath.optional(),
   }).prefault({}),
-  drain: closed(
-    {
-      grace: duration(0).default("5s"),
-      idle: duration(0).default("15s"),
-      deadline: duration(0).default("120s"),
-    },
-    ["tunnels"],
-  ).prefault({}),
-  limits: closed({ connections: whole(1, 1_000_000).default(20_000) }).prefault({}),
+  drain: closed({
+    grace: duration(0).default("5s"),
+    idle: duration(0).default("15s"),
+    deadline: duration(0).default("120s"),
+    tunnels: duration(0).default("1h"),
+  }).prefault({}),
+  limits: closed({
+    connections: whole(1, 1_000_000).default(20_000),
+    connections_per_address: whole(1, 1_000_000).default(2_000),
+    heads_per_address: whole(1, 1_000_000).default(200),
+  }).prefault({}),
   log: closed({ level: logLevelSchema.default("info") }).prefault({}),
   table: z.unknown().optional(),
 });
@@ -216,8 +222,7 @@ function readKeys(parsed: ParsedFile, fileName: string, overrides: Overrides, no
   findProtoKeys(parsed.value, findings);
   const keys = examineKeys(settingsSchema, parsed.value ?? {}, [], findings) ?? {};
   const table = keys.table === undefined ? null : inspectDocument(keys.table, ["table"], findings);
-  const listen = (keys.listen ?? []).map(({ address }) => sure(readListenAddress(address)));
-  refuseSameListen(listen, findings);
+  const listen = readListen(keys, findings);
   const admin = readAdmin(keys.admin, overrides.adminAddress, listen, notes);
   const plane = readPlane(keys, findings);
   const runDir = keys.run_dir ?? join(dirname(keys.store?.sqlite ?? ""), "run");
@@ -243,6 +248,22 @@ function readKeys(parsed: ParsedFile, fileName: string, overrides: Overrides, no
     logLevel,
     table,
   };
+}
+
+function readListen(keys: FileKeys, findings: Findings): ListenAddress[] {
+  const entries = keys.listen ?? [];
+  for (const [index, entry] of entries.entries()) {
+    if (!entry.proxy_protocol || keys.trusted_proxies === undefined || keys.trusted_proxies.length > 0)
+      continue;
+    const message = "proxy_protocol needs trusted_proxies: name the peers that may send the header";
+    findings.add(["listen", index, "proxy_protocol"], message);
+  }
+  const listen = entries.map(({ address, proxy_protocol: takesProxyHeader }) => {
+    const read = sure(readListenAddress(address));
+    return { ...read, text: writeListening(read.text, takesProxyHeader) };
+  });
+  refuseSameListen(listen, findings);
+  return listen;
 }
 
 function refuseSameListen(listen: readonly ListenAddress[], findings: Findings): void {
@@ -292,7 +313,7 @@ function readPlane(keys: FileKeys, findings: Findings): PlaneOptions | null {
   if (drain !== undefined && durationMs(drain.deadline) < durationMs(drain.grace)) {
     findings.add(["drain", "deadline"], "the deadline cannot come before the end of the grace");
   }
-  const trustedProxies = (proxies ?? []).map((range) => sure(readCidr(range)));
+  const trustedProxies = (proxies ?? []).map((range) => sure(readProxyRange(range)));
   refuseRepeats(trustedProxies, ["trusted_proxies"], findings);
   if (accessLog === undefined || drain === undefined || limits === undefined) return null;
   const { format, sample: samplePercent, path } = accessLog;
@@ -302,9 +323,12 @@ function readPlane(keys: FileKeys, findings: Findings): PlaneOptions | null {
       graceMs: durationMs(drain.grace),
       idleMs: durationMs(drain.idle),
       deadlineMs: durationMs(drain.deadline),
+      tunnelsMs: durationMs(drain.tunnels),
     },
     trustedProxies,
     connectionsMax: limits.connections,
+    connectionsPerAddressMax: limits.connections_per_address,
+    headsPerAddressMax: limits.heads_per_address,
   };
 }
 

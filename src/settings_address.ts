@@ -51,8 +51,12 @@ export function isSameAddress(a: ListenAddress, b: ListenAddress): boolean {
   return b.kind === "tcp" && a.port !== 0 && a.host === b.host && a.port === b.port;
 }
 
-/** Reads an IP address or a range of them (RFC 4632 section 3.1). A single address becomes a range of one. */
-export function readCidr(text: string): Reading<string> {
+/**
+ * Reads an IP address or a range of them (RFC 4632 section 3.1), or `unix` for whoever comes over a Unix socket. A
+ * single address becomes a range of one.
+ */
+export function readProxyRange(text: string): Reading<string> {
+  if (text === "unix") return { ok: true, value: text };
   const [address = "", bits, ...rest] = text.split("/");
   const isV6 = address.includes(":");
   const canonical = canonicalHost(isV6 ? `[${address}]` : address);

@@ -112,12 +112,20 @@ export class Metrics {
     "state",
   ]);
   readonly #accepted = this.#counter("connections_accepted_total", "Client connections that were accepted");
-  readonly #refused = this.#counter("connections_refused_total", "Client connections over the limit");
+  readonly #refused = this.#counter(
+    "connections_refused_total",
+    "Client connections over a limit or without their PROXY header",
+  );
   readonly #excess = this.#counter(
     "upstream_excess_total",
     "Connections closed for bytes behind a complete answer",
   );
   readonly #dropped = this.#counter("log_lines_dropped_total", "Access log lines that found no room");
+  readonly #fields = this.#counter(
+    "fields_dropped_total",
+    "Header and trailer fields that were not passed on",
+  );
+  readonly #lookups = this.#counter("lookups_failed_total", "Lookups of endpoint names that gave no address");
   readonly #split = this.#gauge("split_ratio", "Configured share of a backend, 0 to 1", ["route", "backend"]);
   readonly #share = this.#gauge("share_ratio", "Observed share of a backend in the last 60 s", [
     "route",
@@ -183,6 +191,8 @@ export class Metrics {
     this.#refused.inc(totals.connectionsRefused);
     this.#excess.inc(totals.upstreamExcess);
     this.#dropped.inc(totals.logLinesDropped);
+    this.#fields.inc(totals.fieldsDropped);
+    this.#lookups.inc(totals.lookupsFailed);
   }
 
   #setTable(table: TableNow | null): void {

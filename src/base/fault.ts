@@ -104,6 +104,22 @@ export const FAULTS = {
     "http_request_error",
     "The header block is larger than the limit",
   ),
+  BAD_UPGRADE: row(
+    "downstream",
+    400,
+    "never",
+    "info",
+    "http_request_error",
+    "The upgrade request is malformed",
+  ),
+  UPGRADE_VERSION: row(
+    "downstream",
+    426,
+    "never",
+    "info",
+    "http_request_error",
+    "Only version 13 of WebSocket is supported",
+  ),
   EXPECT_UNKNOWN: row(
     "downstream",
     417,
@@ -162,6 +178,7 @@ export const FAULTS = {
     "connection_refused",
     "The backend refused the connection",
   ),
+  NAME_UNRESOLVED: row("upstream", 502, "if-safe", "warn", "dns_error", "The backend's name has no address"),
   CONNECT_TIMEOUT: row(
     "upstream",
     504,

@@ -174,10 +174,11 @@ export class Fleet {
    * Makes all workers drain, and settles when the last one is gone and everything is closed.
    *
    * Not before `start` has settled. May be called again with `now` to cut short. Workers that are left 2 s after the
-   * deadline are killed.
+   * deadline, that of WebSockets included, are killed.
    */
   async drain(options: DrainOptions, now: boolean): Promise<void> {
-    const killAtMs = this.#parts.clock.nowMs() + (now ? 0 : options.deadlineMs) + DRAIN_SLACK_MS;
+    const lastMs = Math.max(options.deadlineMs, options.tunnelsMs);
+    const killAtMs = this.#parts.clock.nowMs() + (now ? 0 : lastMs) + DRAIN_SLACK_MS;
     this.#phase = "draining";
     this.#order = { options, now, killAtMs };
     // The workers accept until their grace is over; a copy that nobody accepts from would let clients hang.

@@ -33,6 +33,8 @@ export interface Totals {
   readonly connectionsRefused: number;
   readonly upstreamExcess: number;
   readonly logLinesDropped: number;
+  readonly fieldsDropped: number;
+  readonly lookupsFailed: number;
 }
 
 /** How one backend of a route is doing. */
@@ -69,7 +71,15 @@ interface Worker {
   readonly cells: Map<string, CellSnapshot>;
 }
 
-type Sums = Pick<Totals, "connectionsAccepted" | "connectionsRefused" | "upstreamExcess" | "logLinesDropped">;
+type Sums = Pick<
+  Totals,
+  | "connectionsAccepted"
+  | "connectionsRefused"
+  | "upstreamExcess"
+  | "logLinesDropped"
+  | "fieldsDropped"
+  | "lookupsFailed"
+>;
 
 /**
  * Adds up what workers report.
@@ -85,7 +95,14 @@ export class Sampler {
   /** Both maps have the pair that was idle longest first. */
   readonly #pairs = new Map<string, Pair>();
   readonly #rings = new Map<string, SecondRing>();
-  #retired: Sums = { connectionsAccepted: 0, connectionsRefused: 0, upstreamExcess: 0, logLinesDropped: 0 };
+  #retired: Sums = {
+    connectionsAccepted: 0,
+    connectionsRefused: 0,
+    upstreamExcess: 0,
+    logLinesDropped: 0,
+    fieldsDropped: 0,
+    lookupsFailed: 0,
+  };
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -241,5 +258,7 @@ function sumsOf(sums: Sums, snapshot: WorkerSnapshot): Sums {
     connectionsRefused: sums.connectionsRefused + snapshot.connectionsRefused,
     upstreamExcess: sums.upstreamExcess + snapshot.upstreamExcess,
     logLinesDropped: sums.logLinesDropped + snapshot.logLinesDropped,
+    fieldsDropped: sums.fieldsDropped + snapshot.fieldsDropped,
+    lookupsFailed: sums.lookupsFailed + snapshot.lookupsFailed,
   };
 }

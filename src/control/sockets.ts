@@ -4,7 +4,7 @@ import { lstatSync, renameSync, rmSync } from "node:fs";
 import { BoundSocket, connect, isIP } from "node:net";
 import type { BoundSocketOptions } from "node:net";
 
-/** Where Crossfade listens. `text` is the address as the settings write it, and what workers are told. */
+/** Where Crossfade listens. `text` is what workers are told: the address as the settings write it, and its options. */
 export type ListenAddress =
   | { readonly kind: "tcp"; readonly host: string; readonly port: number; readonly text: string }
   | { readonly kind: "unix"; readonly path: string; readonly text: string };

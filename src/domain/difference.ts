@@ -50,11 +50,15 @@ function compareById<Thing extends { readonly id: string }>(
 }
 
 function describeBackend(backend: Backend): string {
-  return `at ${cut(addressesOf(backend).join(", "))}`;
+  const greeting = backend.proxyProtocol === undefined ? "" : `, proxy_protocol ${backend.proxyProtocol}`;
+  return `at ${cut(addressesOf(backend).join(", "))}${greeting}`;
 }
 
 function compareBackends(was: Backend, is: Backend): string[] {
-  return comparePart("endpoints", addressesOf(was), addressesOf(is));
+  return [
+    ...comparePart("endpoints", addressesOf(was), addressesOf(is)),
+    ...comparePart("proxy_protocol", was.proxyProtocol ?? "off", is.proxyProtocol ?? "off"),
+  ];
 }
 
 function addressesOf(backend: Backend): string[] {
@@ -99,10 +103,12 @@ function partsOf(route: Route): Part[] {
     ["sticky.salt", sticky.salt],
     ["pins", route.pins.map(({ when, to }) => `${when.source} ${writeCondition(when)} to ${to}`)],
     ["timeouts.connect", duration(timeouts.connectMs)],
-    ["timeouts.response", duration(timeouts.responseMs)],
-    ["timeouts.idle", duration(timeouts.idleMs)],
+    ["timeouts.response", limit(timeouts.responseMs)],
+    ["timeouts.idle", limit(timeouts.idleMs)],
     ["retries.attempts", String(retries.attempts)],
     ["retries.body", size(retries.bodyBytesMax)],
+    ["websocket", String(route.websocket)],
+    ["trailers", String(route.trailers)],
     ["expose", String(route.expose)],
   ];
 }
@@ -135,6 +141,10 @@ function writeCondition(condition: Condition): string {
 
 function percent(shares: number): string {
   return `${writePercent(shares)} %`;
+}
+
+function limit(ms: number): string {
+  return ms === 0 ? "off" : duration(ms);
 }
 
 function duration(ms: number): string {

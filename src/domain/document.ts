@@ -11,7 +11,16 @@ import {
   unknownBackendMessage,
   type PathPart,
 } from "./problems.ts";
-import { durationMs, readPercent, sizeBytes, writeDuration, writePercent, writeSize } from "./quantity.ts";
+import {
+  durationMs,
+  limitMs,
+  writeLimit,
+  readPercent,
+  sizeBytes,
+  writeDuration,
+  writePercent,
+  writeSize,
+} from "./quantity.ts";
 import {
   SHARES_TOTAL,
   type Backend,
@@ -88,7 +97,10 @@ export function inspectDocument(input: unknown, path: Path, findings: Findings):
 export function encodeDocument(document: Document): unknown {
   const backends = document.backends.map((backend) => [
     backend.id,
-    { endpoints: backend.endpoints.map((endpoint) => endpoint.address) },
+    present({
+      endpoints: backend.endpoints.map((endpoint) => endpoint.address),
+      proxy_protocol: backend.proxyProtocol,
+    }),
   ]);
   return { backends: Object.fromEntries(backends), routes: document.routes.map(encodeRoute) };
 }
@@ -108,13 +120,15 @@ export function encodeRoute(route: Route): unknown {
     pins: route.pins.length === 0 ? undefined : route.pins.map(encodePin),
     timeouts: unlessEmpty({
       connect: timeouts.connectMs === DEFAULT_CONNECT_MS ? undefined : writeDuration(timeouts.connectMs),
-      response: timeouts.responseMs === DEFAULT_RESPONSE_MS ? undefined : writeDuration(timeouts.responseMs),
-      idle: timeouts.idleMs === DEFAULT_IDLE_MS ? undefined : writeDuration(timeouts.idleMs),
+      response: timeouts.responseMs === DEFAULT_RESPONSE_MS ? undefined : writeLimit(timeouts.responseMs),
+      idle: timeouts.idleMs === DEFAULT_IDLE_MS ? undefined : writeLimit(timeouts.idleMs),
     }),
     retries: unlessEmpty({
       attempts: retries.attempts === ROUTE_DEFAULTS.attempts ? undefined : retries.attempts,
       body: retries.bodyBytesMax === DEFAULT_BODY_BYTES ? undefined : writeSize(retries.bodyBytesMax),
     }),
+    websocket: route.websocket === ROUTE_DEFAULTS.websocket ? undefined : route.websocket,
+    trailers: route.trailers === ROUTE_DEFAULTS.trailers ? undefined : route.trailers,
     expose: route.expose === ROUTE_DEFAULTS.expose ? undefined : route.expose,
   });
 }
@@ -135,13 +149,18 @@ function readAllBackends(
     const keys = examineKeys(backendSchema, input, [...path, name], findings);
     const endpoints = (keys?.endpoints ?? []).map((address) => sure(readEndpoint(address)));
     refuseRepeats(endpoints.map(authorityOf), [...path, name, "endpoints"], findings);
-    return { id: name as BackendId, endpoints };
+    const greeting = keys?.proxy_protocol;
+    return {
+      id: name as BackendId,
+      endpoints,
+      ...(greeting === undefined ? {} : { proxyProtocol: greeting }),
+    };
   });
 }
 
 /** What makes two endpoints the same, however they are written. */
 function authorityOf(endpoint: Endpoint): string {
-  return `${endpoint.host} ${endpoint.port}`;
+  return "path" in endpoint ? endpoint.path : `${endpoint.host} ${endpoint.port}`;
 }
 
 function readAllRoutes(
@@ -221,13 +240,15 @@ function readRoute(
     pins: pins.filter((pin) => pin !== null),
     timeouts: {
       connectMs: durationMs(keys.timeouts?.connect ?? ROUTE_DEFAULTS.connect),
-      responseMs: durationMs(keys.timeouts?.response ?? ROUTE_DEFAULTS.response),
-      idleMs: durationMs(keys.timeouts?.idle ?? ROUTE_DEFAULTS.idle),
+      responseMs: limitMs(keys.timeouts?.response ?? ROUTE_DEFAULTS.response),
+      idleMs: limitMs(keys.timeouts?.idle ?? ROUTE_DEFAULTS.idle),
     },
     retries: {
       attempts: keys.retries?.attempts ?? ROUTE_DEFAULTS.attempts,
       bodyBytesMax: sizeBytes(keys.retries?.body ?? ROUTE_DEFAULTS.body),
     },
+    websocket: keys.websocket ?? ROUTE_DEFAULTS.websocket,
+    trailers: keys.trailers ?? ROUTE_DEFAULTS.trailers,
     expose: keys.expose ?? ROUTE_DEFAULTS.expose,
   };
 }

@@ -35,6 +35,25 @@ export function durationMs(text: string): number {
   return ms;
 }
 
+/** Milliseconds of a time limit: a duration from 1 ms on, or 0 for `off`. Null when it is neither. */
+export function readLimit(text: string): number | null {
+  if (text === "off") return 0;
+  const ms = readDuration(text);
+  return ms === 0 ? null : ms;
+}
+
+/** Milliseconds of a time limit that was checked before. */
+export function limitMs(text: string): number {
+  const ms = readLimit(text);
+  assert(ms !== null, "only time limits get past their schema");
+  return ms;
+}
+
+/** A time limit as it is written; readLimit gives the same milliseconds again. */
+export function writeLimit(ms: number): string {
+  return ms === 0 ? "off" : writeDuration(ms);
+}
+
 /** A duration in its largest whole unit; readDuration gives the same milliseconds again. */
 export function writeDuration(ms: number): string {
   for (const [unit, unitMs] of DURATION_UNITS_MS) {

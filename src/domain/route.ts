@@ -11,18 +11,30 @@ export type BackendId = Branded<"BackendId">;
 /** Weights are whole shares of this many. One share is 0.001 %. */
 export const SHARES_TOTAL = 100_000;
 
-/** One address of a backend. `address` is its origin as written: `http://host:port`. */
-export interface Endpoint {
+/** An endpoint that is reached over TCP. `address` is its origin as written: `http://host:port`. */
+interface TcpEndpoint {
   readonly address: string;
   /** Name or IP literal, without brackets. */
   readonly host: string;
   readonly port: number;
 }
 
+/** An endpoint that is a Unix socket on this machine. `address` is `unix:` and the path. */
+interface UnixEndpoint {
+  readonly address: string;
+  /** Absolute. */
+  readonly path: string;
+}
+
+/** One address of a backend. No two of a backend lead to the same place. */
+export type Endpoint = TcpEndpoint | UnixEndpoint;
+
 /** A named set of endpoints that answer alike. */
 export interface Backend {
   readonly id: BackendId;
   readonly endpoints: readonly Endpoint[];
+  /** Each connection to it begins with a header that names the client, and then carries that client's requests only. */
+  readonly proxyProtocol?: "v1" | "v2";
 }
 
 /** How the path of a request is matched, on its normalised form without the query. */
@@ -81,9 +93,9 @@ export interface Cutover {
 /** How long parts of an exchange with a backend may take, in milliseconds. */
 export interface Timeouts {
   readonly connectMs: number;
-  /** From the last byte of the request to the response head. */
+  /** From the last byte of the request to the response head. 0: as long as it takes. */
   readonly responseMs: number;
-  /** Between two pieces of a body. */
+  /** Between two pieces of a body. 0: as long as it takes. */
   readonly idleMs: number;
 }
 
@@ -105,6 +117,10 @@ export interface Route {
   readonly pins: readonly Pin[];
   readonly timeouts: Timeouts;
   readonly retries: Retries;
+  /** Whether a WebSocket handshake is passed on as one; otherwise it is an ordinary request. */
+  readonly websocket: boolean;
+  /** Whether trailers of requests are passed on. */
+  readonly trailers: boolean;
   /** Whether responses name the backend and the revision that answered. */
   readonly expose: boolean;
 }

@@ -1,7 +1,7 @@
 /** The shape of a table in the operator's form: one schema for files, the API, its description and the store. */
 import { z } from "zod";
 import { closed } from "./examine.ts";
-import { readDuration, readPercent, readSize } from "./quantity.ts";
+import { readDuration, readLimit, readPercent, readSize } from "./quantity.ts";
 import {
   hostFault,
   methodFault,
@@ -40,6 +40,8 @@ export const ROUTE_DEFAULTS = {
   idle: "60s",
   attempts: 1,
   body: "64KiB",
+  websocket: true,
+  trailers: false,
   expose: false,
 } as const;
 
@@ -62,6 +64,14 @@ export function duration(msMin: number) {
     .string({ error: message })
     .refine((value) => (readDuration(value) ?? -1) >= msMin, { error: message });
 }
+
+const durationOrOffMessage =
+  'write a duration from 1ms to 24h with its unit, such as "250ms", "5s", "2m" or "1h", or "off"';
+
+/** A duration from 1 ms on, or `off` for no limit. */
+const durationOrOff = z
+  .string({ error: durationOrOffMessage })
+  .refine((value) => (readLimit(value) ?? -1) >= 0, { error: durationOrOffMessage });
 
 /** A list of `least` to `most` entries. */
 export function list<Item extends z.ZodType>(item: Item, least: number, most: number) {
@@ -116,7 +126,13 @@ function conditions(name: z.ZodType<string, string>) {
 
 /** A backend in the operator's form. */
 export const backendSchema = closed(
-  { endpoints: list(endpointSchema, 1, TABLE_LIMITS.endpoints) },
+  {
+    endpoints: list(endpointSchema, 1, TABLE_LIMITS.endpoints),
+    proxy_protocol: z
+      .enum(["v1", "v2"])
+      .optional()
+      .meta({ description: "The header that tells the backend each client's address" }),
+  },
   BACKEND_LATER,
 );
 
@@ -165,13 +181,15 @@ export const routeSchema = closed(
     pins: list(pinSchema, 0, TABLE_LIMITS.pins).optional(),
     timeouts: closed({
       connect: duration(1).optional().meta({ default: ROUTE_DEFAULTS.connect }),
-      response: duration(1).optional().meta({ default: ROUTE_DEFAULTS.response }),
-      idle: duration(1).optional().meta({ default: ROUTE_DEFAULTS.idle }),
+      response: durationOrOff.optional().meta({ default: ROUTE_DEFAULTS.response }),
+      idle: durationOrOff.optional().meta({ default: ROUTE_DEFAULTS.idle }),
     }).optional(),
     retries: closed({
       attempts: whole(0, TABLE_LIMITS.retryAttempts).optional().meta({ default: ROUTE_DEFAULTS.attempts }),
       body: sizeSchema.optional().meta({ default: ROUTE_DEFAULTS.body }),
     }).optional(),
+    websocket: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.websocket }),
+    trailers: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.trailers }),
     expose: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.expose }),
   },
   ROUTE_LATER,

@@ -22,12 +22,15 @@ const HOST_CHARS_MAX = 253;
 const VALUE_CHARS_MAX = 1024;
 const NAME_CHARS_MAX = 128;
 const SALT_CHARS_MAX = 128;
+/** Unix sockets have at most this many bytes of path on every system, its final zero not counted. */
+const SOCKET_PATH_BYTES_MAX = 103;
 
 /** Source: RFC 9110 section 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** Source: RFC 3986 section 3.3, the characters of an absolute path. */
 const PATH = /^\/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*$/;
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const SOCKET_PATH = /^(?:\/[A-Za-z0-9._@%+~-]+)+$/;
 const VISIBLE = /^[\x21-\x7e]+$/;
 /** What a field value may hold. Source: RFC 9110 section 5.5. */
 const FIELD_VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/;
@@ -132,8 +135,9 @@ export function saltFault(text: string): string | null {
   return `a salt has 1 to ${SALT_CHARS_MAX} visible ASCII characters`;
 }
 
-/** Reads `http://host[:port]`. The address is kept as written; the port is 80 when none is. */
+/** Reads `http://host[:port]` or `unix:/PATH`. The address is kept as written; the port is 80 when none is. */
 export function readEndpoint(text: string): Reading<Endpoint> {
+  if (text.startsWith("unix:")) return readUnixEndpoint(text);
   if (/^https:/i.test(text)) return { ok: false, fault: "TLS to backends is not supported yet; use http://" };
   const parts = /^http:\/\/(\[[^\]/?#@]*\]|[^\]/?#@:[]+)(?::(\d{1,5}))?$/.exec(text);
   const written = parts?.[1];
@@ -141,7 +145,7 @@ export function readEndpoint(text: string): Reading<Endpoint> {
   if (written === undefined || host === null) {
     return {
       ok: false,
-      fault: `"${shorten(text)}" is not an endpoint: write http://host:port and nothing after it`,
+      fault: `"${shorten(text)}" is not an endpoint: write http://host:port or unix:/path, and nothing after it`,
     };
   }
   // Names such as 0x7f.1 are addresses in disguise, which would hide that two endpoints are the same.
@@ -149,6 +153,18 @@ export function readEndpoint(text: string): Reading<Endpoint> {
   const port = Number(parts?.[2] ?? 80);
   if (port < 1 || port > 65_535) return { ok: false, fault: "a port is 1 to 65535" };
   return { ok: true, value: { address: text, host: withoutBrackets(host), port } };
+}
+
+function readUnixEndpoint(text: string): Reading<Endpoint> {
+  const path = text.slice("unix:".length);
+  if (path.length > SOCKET_PATH_BYTES_MAX) {
+    return { ok: false, fault: `the path of a socket has at most ${SOCKET_PATH_BYTES_MAX} characters` };
+  }
+  // One socket has one spelling, so that a backend cannot name it twice.
+  const isPlain = SOCKET_PATH.test(path) && !path.split("/").some((part) => part === "." || part === "..");
+  if (isPlain) return { ok: true, value: { address: text, path } };
+  const what = 'write "unix:" and an absolute path of letters, digits, ".", "_" and "-"';
+  return { ok: false, fault: `"${shorten(text)}" is not a socket: ${what}` };
 }
 
 /** Reads `cookie:NAME`, `header:NAME`, `claim:NAME`, `issue` or `address`. Header names become lower case. */

@@ -1,6 +1,6 @@
 /** Where a body ends: bytes in any split to body bytes and an end, for every kind of framing. */
 import { assert, type FaultCode } from "../base/fault.ts";
-import { findFields, hasBadBytes } from "./fields.ts";
+import { findFields, hasBadBytes, keptTrailers } from "./fields.ts";
 import { LIMITS, type BodyKind } from "./head.ts";
 
 /** Gets what a body reader finds, in order. The bytes are only valid during the call. */
@@ -25,12 +25,15 @@ const CHUNK_LINE = new RegExp(
 /**
  * Reads one body.
  *
- * The verdict does not depend on how the bytes are split. Trailers are checked and dropped (RFC 9110 section 6.5.1
- * allows both). Bounds: see LIMITS; a chunk or a body may be any length.
+ * The verdict does not depend on how the bytes are split. Bounds: see LIMITS; a chunk or a body may be any length.
  */
 export class BodyReader {
   /** The fault that ended reading, if any: BAD_CHUNK. */
   fault: FaultCode | null = null;
+  /** The trailer lines that may be passed on, each with CRLF; known when the body is complete. */
+  trailers = "";
+  /** Trailer fields that may not be passed on. */
+  trailersDropped = 0;
   #state: number;
   /** Bytes left of the body or of the chunk. */
   #left = 0;
@@ -135,9 +138,11 @@ export class BodyReader {
     const isComplete = this.#text === "\r\n" || this.#text.endsWith("\r\n\r\n");
     // A line that does not end in CRLF can't become right by what follows.
     if (!isComplete) return this.#text.endsWith("\r\n") ? end : this.#fail(at);
-    if (hasBadBytes(this.#text) || typeof findFields(this.#text, 0, LIMITS.trailerFields) === "string") {
-      return this.#fail(at);
-    }
+    const fields = hasBadBytes(this.#text) ? "BAD_FIELD" : findFields(this.#text, 0, LIMITS.trailerFields);
+    if (typeof fields === "string") return this.#fail(at);
+    const { lines, dropped } = keptTrailers(this.#text, fields);
+    this.trailers = lines;
+    this.trailersDropped = dropped;
     this.#state = STATE.DONE;
     return end;
   }

@@ -5,11 +5,13 @@ import { FIELD, FIELD_STRIDE, fieldKind } from "./head.ts";
 /** Bytes that no head may hold: controls other than HTAB, CR without LF, LF without CR. RFC 9110 5.5, RFC 9112 2.2. */
 const BAD_BYTES = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n/;
 
-/** tchar of RFC 9110 section 5.6.2, by character code. */
+/** tchar of RFC 9110 section 5.6.2, by character code: 0 for none, 3 for the two that pass for `-`, else 1. */
 const TCHAR = new Uint8Array(256);
-for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+for (const char of "!#$%&'*+-^`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
   TCHAR[char.charCodeAt(0)] = 1;
 }
+for (const char of "._") TCHAR[char.charCodeAt(0)] = 3;
+const ODD = 3;
 
 const SPACE = 0x20;
 const HTAB = 0x09;
@@ -23,7 +25,7 @@ export function hasBadBytes(text: string): boolean {
 
 /** Whether `text` is a token: one or more tchar. */
 export function isToken(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (TCHAR[text.charCodeAt(i)] !== 1) return false;
+  for (let i = 0; i < text.length; i++) if (TCHAR[text.charCodeAt(i)] === 0) return false;
   return text.length > 0;
 }
 
@@ -42,7 +44,13 @@ export function findFields(text: string, start: number, fieldsMax: number): numb
   while (at < end) {
     if (fields.length === fieldsMax * FIELD_STRIDE) return "HEAD_TOO_LARGE";
     let nameEnd = at;
-    while (TCHAR[text.charCodeAt(nameEnd)] === 1) nameEnd++;
+    let seen = 0;
+    for (;;) {
+      const kind = TCHAR[text.charCodeAt(nameEnd)] as number;
+      if (kind === 0) break;
+      seen |= kind;
+      nameEnd++;
+    }
     // An empty name also covers folded lines and white space after the start line.
     if (nameEnd === at || text.charCodeAt(nameEnd) !== COLON) return "BAD_FIELD";
     const lineEnd = text.indexOf("\r\n", nameEnd);
@@ -50,7 +58,7 @@ export function findFields(text: string, start: number, fieldsMax: number): numb
     let valueEnd = lineEnd;
     while (valueStart < valueEnd && isBlank(text.charCodeAt(valueStart))) valueStart++;
     while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;
-    fields.push(fieldKind(text, at, nameEnd), at, nameEnd, valueStart, valueEnd);
+    fields.push(fieldKind(text, at, nameEnd, seen === ODD), at, nameEnd, valueStart, valueEnd);
     at = lineEnd + 2;
   }
   return fields;
@@ -88,6 +96,9 @@ export class Framing {
   keepAliveSeconds = -1;
   vias = 0;
   nominated: string[] = NOTHING;
+  upgrade = "";
+  takesTrailers = false;
+  twins = 0;
 
   /**
    * Takes all fields of a head. Gives null, or the fault when they contradict each other.
@@ -122,6 +133,15 @@ export class Framing {
         return null;
       case FIELD.EXPECT:
         this.expect = this.expect === "" ? value : `${this.expect}, ${value}`;
+        return null;
+      case FIELD.UPGRADE:
+        this.upgrade = this.upgrade === "" ? value.toLowerCase() : `${this.upgrade}, ${value.toLowerCase()}`;
+        return null;
+      case FIELD.TWIN:
+        this.twins++;
+        return null;
+      case FIELD.TE:
+        this.takesTrailers ||= /(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(value);
         return null;
       case FIELD.KEEP_ALIVE:
         this.keepAliveSeconds = keepAliveTimeout(value);
@@ -167,6 +187,24 @@ export class Framing {
 }
 
 const NOTHING: string[] = [];
+
+/** Fields that trailers may not hold besides all that mean something to a proxy. RFC 9110 section 6.5.1. */
+const NEVER_TRAILERS = new RegExp(
+  "^(?:content-.*|set-cookie|cookie|cache-control|expires|date|location|retry-after|vary|age|range|if-.*|" +
+    "max-forwards|pragma|accept.*|www-authenticate|authentication-info)$",
+);
+
+/** The lines of a trailer section that may be passed on, each with CRLF, and how many were dropped. */
+export function keptTrailers(text: string, fields: readonly number[]): { lines: string; dropped: number } {
+  let lines = "";
+  let dropped = 0;
+  for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
+    const name = text.slice(fields[i + 1], fields[i + 2]);
+    if (fields[i] !== FIELD.OTHER || NEVER_TRAILERS.test(name.toLowerCase())) dropped++;
+    else lines += `${name}: ${text.slice(fields[i + 3], fields[i + 4])}\r\n`;
+  }
+  return { lines, dropped };
+}
 
 /** The `timeout` parameter of a Keep-Alive field in seconds, or -1. */
 function keepAliveTimeout(value: string): number {

@@ -17,6 +17,8 @@ export interface RequestContext {
   /** Whether the peer's own forwarding fields and request id are believed. */
   readonly isPeerTrusted: boolean;
   readonly requestId: string;
+  /** The backend is asked to become a WebSocket. */
+  readonly isUpgrade: boolean;
 }
 
 /**
@@ -69,9 +71,16 @@ function requestFraming(head: RequestHead): string {
   return head.contentLength >= 0 ? `Content-Length: ${head.contentLength}\r\n` : "";
 }
 
+/** What this connection asks of the backend: an upgrade or trailers, and to wait for its word. */
+function connectionFields(head: RequestHead, isUpgrade: boolean): string {
+  if (isUpgrade) return "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+  const te = head.takesTrailers ? "Connection: TE\r\nTE: trailers\r\n" : "";
+  return head.expectsContinue && head.body !== "none" ? `${te}Expect: 100-continue\r\n` : te;
+}
+
 function forwardedFields(head: RequestHead, context: RequestContext): string {
   const { peerAddress, requestId } = context;
-  let fields = `Via: ${PSEUDONYM}\r\n`;
+  let fields = `Via: ${PSEUDONYM}\r\n${connectionFields(head, context.isUpgrade)}`;
   if (!context.isPeerTrusted) {
     fields += `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\n`;
     return `${fields}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
@@ -81,6 +90,8 @@ function forwardedFields(head: RequestHead, context: RequestContext): string {
   if (fieldValue(head, "x-forwarded-proto") === undefined) fields += "X-Forwarded-Proto: http\r\n";
   if (fieldValue(head, "x-forwarded-host") === undefined) fields += `X-Forwarded-Host: ${head.authority}\r\n`;
   if (fieldValue(head, "x-request-id") === undefined) fields += `X-Request-Id: ${requestId}\r\n`;
+  if (fieldValue(head, "forwarded") !== undefined)
+    fields += `Forwarded: for=${forwardedNode(peerAddress)}\r\n`;
   return fields;
 }
 
@@ -113,6 +124,12 @@ export function responseForward(head: ResponseHead, context: ResponseContext): s
   }
   if (from !== -1) kept += text.slice(from, text.length - 2);
   return `HTTP/1.1 ${head.status} ${head.reason}\r\n${kept}${responseFraming(head, context)}${context.added}\r\n`;
+}
+
+/** The head that turns the client's connection into a WebSocket. */
+export function upgradeForward(head: ResponseHead): string {
+  const added = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+  return responseForward(head, { body: "none", keepsLength: false, isLast: false, clientMinor: 1, added });
 }
 
 /** An interim (1xx) response as it is passed on. Source: RFC 9110 section 15.2. */
@@ -150,4 +167,10 @@ function responseFraming(head: ResponseHead, context: ResponseContext): string {
   if (head.status >= 200) framing += `Via: ${PSEUDONYM}\r\n`;
   if (context.isLast) return `${framing}Connection: close\r\n`;
   return context.clientMinor === 0 ? `${framing}Connection: keep-alive\r\n` : framing;
+}
+
+/** An address as a node of RFC 7239 section 6: IPv6 in brackets and quotes, what is no address unknown. */
+function forwardedNode(address: string): string {
+  if (!/[.:]/.test(address)) return "unknown";
+  return address.includes(":") ? `"[${address}]"` : address;
 }

@@ -35,6 +35,8 @@ export const FIELD = {
   KEEP_ALIVE: 13,
   /** Set by Crossfade alone. */
   OWN: 14,
+  /** Would be one of FORWARDED, REQUEST_ID or OWN for a server that reads `_` and `.` as `-`. */
+  TWIN: 15,
 } as const;
 
 const NAMED: ReadonlyMap<string, number> = new Map([
@@ -72,13 +74,21 @@ const NAME_LENGTH_MAX = 32;
 const POSSIBLE = new Uint8Array(NAME_LENGTH_MAX * 32);
 for (const name of NAMED.keys()) POSSIBLE[name.length * 32 + (name.charCodeAt(0) & 31)] = 1;
 
-/** The meaning of the field name at `text[start, end)`, whatever its case. */
-export function fieldKind(text: string, start: number, end: number): number {
+const GUARDED: ReadonlySet<number> = new Set([FIELD.FORWARDED, FIELD.REQUEST_ID, FIELD.OWN]);
+
+/**
+ * The meaning of the field name at `text[start, end)`, whatever its case.
+ *
+ * `isOdd`: it holds `_` or `.`, which some servers take for `-`.
+ */
+export function fieldKind(text: string, start: number, end: number, isOdd: boolean): number {
   const length = end - start;
   if (length >= NAME_LENGTH_MAX || POSSIBLE[length * 32 + (text.charCodeAt(start) & 31)] === 0) {
     return FIELD.OTHER;
   }
-  return NAMED.get(text.slice(start, end).toLowerCase()) ?? FIELD.OTHER;
+  const name = text.slice(start, end).toLowerCase();
+  if (!isOdd) return NAMED.get(name) ?? FIELD.OTHER;
+  return GUARDED.has(NAMED.get(name.replace(/[_.]/g, "-")) ?? FIELD.OTHER) ? FIELD.TWIN : FIELD.OTHER;
 }
 
 /** Numbers per field in `Head.fields`. */
@@ -121,6 +131,12 @@ export interface RequestHead extends Head {
   /** -1 without Content-Length. */
   readonly contentLength: number;
   readonly expectsContinue: boolean;
+  /** Whether it is a valid WebSocket handshake (RFC 6455 section 4.1). */
+  readonly isWebSocket: boolean;
+  /** Whether the client takes trailers (RFC 9110 section 10.1.4). */
+  readonly takesTrailers: boolean;
+  /** Fields that are dropped because some servers would take them for ones that only proxies may set. */
+  readonly twins: number;
 }
 
 /** The head of a response. How its body ends also depends on the request: see `responseBody`. */
@@ -130,21 +146,35 @@ export interface ResponseHead extends Head {
   readonly isChunked: boolean;
   /** -1 without Content-Length. */
   readonly contentLength: number;
+  /** Whether it agrees to become a WebSocket; only with status 101. */
+  readonly isWebSocket: boolean;
   /** Seconds the sender promises to keep an idle connection open; -1 when it does not say. */
   readonly keepAliveSeconds: number;
 }
 
 /** The value of the first field with this lower-case name, or undefined. */
-export function fieldValue(head: Head, name: string): string | undefined {
+export function fieldValue(head: Pick<Head, "text" | "fields">, name: string): string | undefined {
   const { text, fields } = head;
   for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
-    const start = fields[i + 1] as number;
-    const end = fields[i + 2] as number;
-    if (end - start === name.length && text.slice(start, end).toLowerCase() === name) {
-      return text.slice(fields[i + 3], fields[i + 4]);
-    }
+    if (isNamed(text, fields, i, name)) return text.slice(fields[i + 3], fields[i + 4]);
   }
   return undefined;
+}
+
+/** The values of all fields with this lower-case name, in order. */
+export function fieldValues(head: Pick<Head, "text" | "fields">, name: string): string[] {
+  const { text, fields } = head;
+  const values: string[] = [];
+  for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
+    if (isNamed(text, fields, i, name)) values.push(text.slice(fields[i + 3], fields[i + 4]));
+  }
+  return values;
+}
+
+function isNamed(text: string, fields: readonly number[], i: number, name: string): boolean {
+  const start = fields[i + 1] as number;
+  const end = fields[i + 2] as number;
+  return end - start === name.length && text.slice(start, end).toLowerCase() === name;
 }
 
 /** How the body of a response ends. Source: RFC 9112 section 6.3. */

@@ -2,13 +2,15 @@
 import type { FaultCode } from "../base/fault.ts";
 import { decodedPath } from "../domain/path.ts";
 import { Framing, findFields, hasBadBytes, hostName, isHost, isToken } from "./fields.ts";
-import { LIMITS, type BodyKind, type RequestHead, type ResponseHead } from "./head.ts";
+import { LIMITS, fieldValues, type BodyKind, type RequestHead, type ResponseHead } from "./head.ts";
 
 /** Characters of RFC 3986 that a request target may hold; controls, spaces and `"#<>\^`{|}` are refused. */
 const TARGET_FORM = /^[!$-;=?-[\]_a-z~]+$/;
 const BAD_ESCAPE = /%(?![0-9a-fA-F]{2})|%00/;
 const METHOD_LENGTH_MAX = 32;
 const COMMON_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+/** Methods whose body means nothing in general (RFC 9110 section 9.3); HTTP/1.0 peers may well not expect one. */
+const BODILESS = new Set(["GET", "HEAD", "DELETE", "OPTIONS"]);
 /** Seeing ourselves once is a legitimate second hop; more often is a loop. */
 const VIAS_MAX = 1;
 
@@ -38,9 +40,15 @@ export function parseRequestHead(text: string): RequestHead | FaultCode {
   if (fault !== null) return fault;
   const place = parseTarget(line.target, framing.host, line.method);
   if (typeof place === "string") return place;
+  const isWebSocket = line.minor === 1 && asksForWebSocket(framing);
+  const refusal = isWebSocket ? checkHandshake(text, fields, line.method, framing) : null;
+  if (refusal !== null) return refusal;
   return {
     text,
     fields,
+    isWebSocket,
+    twins: framing.twins,
+    takesTrailers: framing.takesTrailers && line.minor === 1,
     method: line.method,
     minor: line.minor,
     ...place,
@@ -52,6 +60,32 @@ export function parseRequestHead(text: string): RequestHead | FaultCode {
     keepAlive: line.minor === 1 ? !framing.closes : framing.keepsAlive && !framing.closes,
     expectsContinue: framing.expect !== "" && line.minor === 1,
   };
+}
+
+/** Other protocols are not asked for: their fields are removed and the request goes on as it is. RFC 9110 7.8. */
+function asksForWebSocket(framing: Framing): boolean {
+  return framing.nominated.includes("upgrade") && /(?:^|[, \t])websocket(?:[,/ \t]|$)/.test(framing.upgrade);
+}
+
+/** Source: RFC 6455 sections 4.1 and 4.2.1. */
+function checkHandshake(
+  text: string,
+  fields: readonly number[],
+  method: string,
+  framing: Framing,
+): FaultCode | null {
+  const head = { text, fields };
+  const keys = fieldValues(head, "sec-websocket-key");
+  const isSound =
+    method === "GET" &&
+    framing.upgrade === "websocket" &&
+    !framing.isChunked &&
+    framing.contentLength <= 0 &&
+    keys.length === 1 &&
+    /^[A-Za-z0-9+/]{22}==$/.test(keys[0] as string);
+  if (!isSound) return "BAD_UPGRADE";
+  const versions = fieldValues(head, "sec-websocket-version");
+  return versions.length === 1 && versions[0] === "13" ? null : "UPGRADE_VERSION";
 }
 
 function requestBody(framing: Framing): BodyKind {
@@ -82,8 +116,7 @@ function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
   if (framing.vias > VIAS_MAX) return "LOOP";
   if (line.minor === 0) {
     if (framing.isChunked) return "BAD_FRAMING";
-    const isBodiless = line.method === "GET" || line.method === "HEAD" || line.method === "DELETE";
-    if (isBodiless && framing.contentLength > 0) return "BODY_REFUSED";
+    if (BODILESS.has(line.method) && framing.contentLength > 0) return "BODY_REFUSED";
   }
   if (framing.expect !== "" && framing.expect.toLowerCase() !== "100-continue") return "EXPECT_UNKNOWN";
   return null;
@@ -149,6 +182,7 @@ export function parseResponseHead(text: string): ResponseHead | "BAD_RESPONSE" |
     reason: line[3] ?? "",
     isChunked: framing.isChunked,
     contentLength: framing.contentLength,
+    isWebSocket: framing.upgrade === "websocket" && framing.nominated.includes("upgrade"),
     nominated: framing.nominated,
     keepAlive: minor === 1 ? !framing.closes : framing.keepsAlive && !framing.closes,
     keepAliveSeconds: framing.keepAliveSeconds,

@@ -1,8 +1,10 @@
 /** Heads and chunks to bytes: what Crossfade itself puts on the wire. */
 import { FAULTS, type FaultCode } from "../base/fault.ts";
 
-/** Ends a chunked body without trailers. */
-export const LAST_CHUNK = "0\r\n\r\n";
+/** Ends a chunked body. `trailers`: complete lines, usually none. */
+export function lastChunk(trailers: string): string {
+  return `0\r\n${trailers}\r\n`;
+}
 /** Answers `Expect: 100-continue`. */
 export const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -15,6 +17,7 @@ const REASONS: Readonly<Record<number, string>> = {
   413: "Content Too Large",
   414: "URI Too Long",
   417: "Expectation Failed",
+  426: "Upgrade Required",
   431: "Request Header Fields Too Large",
   501: "Not Implemented",
   502: "Bad Gateway",
@@ -48,7 +51,8 @@ export function faultResponse(code: FaultCode, options: FaultResponseOptions): s
   if (options.requestId !== "") lines.push(`X-Request-Id: ${options.requestId}`);
   if (fault.status === 503) lines.push(`Retry-After: ${RETRY_AFTER_SECONDS}`);
   if (fault.status === 405) lines.push("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-  if (options.isLast) lines.push("Connection: close");
+  if (fault.status === 426) lines.push("Upgrade: websocket", "Sec-WebSocket-Version: 13");
+  if (options.isLast) lines.push(fault.status === 426 ? "Connection: upgrade, close" : "Connection: close");
   return `${lines.join("\r\n")}\r\n\r\n${body}`;
 }
 

@@ -1,34 +1,28 @@
 /** One client connection: bytes to exchanges, one after the other, and their answers to bytes in the same order. */
 import type { Socket } from "node:net";
-import { FAULTS, type FaultCode } from "../base/fault.ts";
+import type { FaultCode } from "../base/fault.ts";
 import { BodyReader, type BodySink } from "../http/body.ts";
-import { interimForward, responseForward } from "../http/forward.ts";
 import { LIMITS, type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
 import { parseRequestHead } from "../http/parse.ts";
-import { CONTINUE, LAST_CHUNK, chunkSize, faultResponse } from "../http/write.ts";
+import { requestHeadLength } from "../http/scan.ts";
+import { accountRefusal } from "./account.ts";
+import { AnswerWriter } from "./answer.ts";
 import type { Timed } from "./deadlines.ts";
 import { Exchange, type Reply } from "./exchange.ts";
-import { plainAddress } from "./peer.ts";
+import { Pace } from "./pace.ts";
+import {
+  HEAD_MS,
+  BODY_IDLE_MS,
+  WRITE_IDLE_MS,
+  KEEP_ALIVE_MS,
+  REQUESTS_MAX,
+  AGE_MS,
+  LINGER_MS,
+  LINGER_BYTES,
+  AHEAD_BYTES,
+} from "./patience.ts";
+import type { Peer } from "./peer.ts";
 import type { Plane } from "./plane.ts";
-
-/** From the first byte of a head to its last. */
-const HEAD_MS = 10_000;
-/** Between two pieces of a request's body. */
-const BODY_IDLE_MS = 60_000;
-/** For the client to take what waits for it. */
-const WRITE_IDLE_MS = 60_000;
-/** Between two requests. */
-const KEEP_ALIVE_MS = 75_000;
-const REQUESTS_MAX = 10_000;
-/** A connection is closed after the answer that is under way at this age, spread by a tenth. */
-const AGE_MS = 3_600_000;
-/** After a refusal, reading goes on for so long and so much, so that the client sees the answer before a reset. */
-const LINGER_MS = 1_000;
-const LINGER_BYTES = 64 * 1024;
-/** Requests that arrive before the current one is answered are read ahead up to here. */
-const AHEAD_BYTES = 8 * 1024;
-/** Pieces up to this size are joined with what is written before and after them. */
-const JOIN_BYTES = 8 * 1024;
 
 const NOTHING = Buffer.alloc(0);
 
@@ -40,8 +34,8 @@ export interface DownstreamOwner {
 /**
  * A client's connection.
  *
- * idle: between requests; head: a request has begun; exchange: one is being answered; lingering: the last answer was
- * sent and what still comes is thrown away; closed.
+ * idle: between requests; head: a request has begun; exchange: one is being answered; tunnel: it became a WebSocket
+ * and bytes pass both ways; lingering: the last answer was sent and what still comes is thrown away; closed.
  */
 export class Downstream implements Timed, BodySink, Reply {
   deadlineMs: number;
@@ -51,29 +45,27 @@ export class Downstream implements Timed, BodySink, Reply {
   readonly #socket: Socket;
   readonly #owner: DownstreamOwner;
   readonly #closesAtMs: number;
-  #state: "idle" | "head" | "exchange" | "lingering" | "closed" = "idle";
+  #state: "idle" | "head" | "exchange" | "tunnel" | "lingering" | "closed" = "idle";
   /** Bytes that are not read yet: part of a head, or requests ahead of their turn. */
   #rest: Buffer = NOTHING;
-  #request: RequestHead | null = null;
+  readonly #answer: AnswerWriter;
   #exchange: Exchange | null = null;
   #body: BodyReader | null = null;
+  #pace: Pace | null = null;
   #requests = 0;
   #lingered = 0;
-  /** How the body of the answer under way is framed. */
-  #answerBody: BodyKind = "none";
-  #isLast = false;
   #isBodyPaused = false;
   #isProcessing = false;
   #hasEnded = false;
-  /** Text not written yet, one character a byte. */
-  #pending = "";
+  #isHeadCounted = false;
 
-  constructor(socket: Socket, plane: Plane, owner: DownstreamOwner) {
+  constructor(socket: Socket, peer: Peer, plane: Plane, owner: DownstreamOwner) {
     this.#socket = socket;
     this.#plane = plane;
     this.#owner = owner;
-    this.peerAddress = plainAddress(socket.remoteAddress);
-    this.isPeerTrusted = plane.trusted.isTrusted(this.peerAddress);
+    this.#answer = new AnswerWriter(socket);
+    this.peerAddress = peer.address;
+    this.isPeerTrusted = peer.isTrusted;
     const nowMs = plane.clock.nowMs();
     this.deadlineMs = nowMs + KEEP_ALIVE_MS;
     this.#closesAtMs = nowMs + AGE_MS - plane.random.draw(AGE_MS / 10);
@@ -90,6 +82,11 @@ export class Downstream implements Timed, BodySink, Reply {
     return this.#state === "idle";
   }
 
+  /** Whether it became a WebSocket. */
+  get isTunnel(): boolean {
+    return this.#state === "tunnel";
+  }
+
   /** Closes it if no request is under way. */
   closeIfIdle(): void {
     if (this.#state === "idle") this.destroy();
@@ -102,10 +99,11 @@ export class Downstream implements Timed, BodySink, Reply {
   onDeadline(): void {
     switch (this.#state) {
       case "head":
-        this.#refuse("HEAD_TIMEOUT");
+        this.#refuse("HEAD_TIMEOUT", this.#rest.toString("latin1"));
         break;
       case "exchange":
-        if (this.#socket.writableNeedDrain) this.#onGone("CLIENT_STALLED");
+      case "tunnel":
+        if (this.#answer.isStalled) this.#onGone("CLIENT_STALLED");
         else this.#exchange?.onBodyFault("BODY_TIMEOUT");
         break;
       default:
@@ -131,7 +129,9 @@ export class Downstream implements Timed, BodySink, Reply {
     if (this.#isProcessing) return;
     this.#isProcessing = true;
     while (this.#rest.length > 0) {
-      if (this.#state === "exchange") {
+      if (this.#state === "tunnel") {
+        this.#passOn();
+      } else if (this.#state === "exchange") {
         if (this.#body === null) break;
         this.#readBody();
       } else if ((this.#state !== "idle" && this.#state !== "head") || !this.#readHead()) {
@@ -155,38 +155,50 @@ export class Downstream implements Timed, BodySink, Reply {
   /** Gives whether a complete head was taken out of the rest. */
   #readHead(): boolean {
     const start = this.#state === "idle" && this.#rest[0] === 0x0d && this.#rest[1] === 0x0a ? 2 : 0;
-    const text = this.#rest.toString("latin1", start, start + LIMITS.requestHeadBytes + 1);
-    const end = text.indexOf("\r\n\r\n");
-    if (end === -1 || end + 4 > LIMITS.requestHeadBytes) return this.#waitForHead(text);
-    this.#rest = after(this.#rest, start + end + 4);
-    const head = parseRequestHead(text.slice(0, end + 4));
-    if (typeof head === "string") this.#refuse(head);
+    const text = this.#rest.toString("latin1", start, start + LIMITS.requestHeadBytes);
+    const length = requestHeadLength(text);
+    if (typeof length === "string") {
+      this.#refuse(length, text);
+      return false;
+    }
+    if (length === 0) {
+      // One CR may still become the empty line that is skipped between requests.
+      if (this.#state === "idle" && text !== "" && text !== "\r") this.#beginHead();
+      return false;
+    }
+    this.#rest = after(this.#rest, start + length);
+    const head = parseRequestHead(text.slice(0, length));
+    if (typeof head === "string") this.#refuse(head, text);
     else this.#begin(head);
     return true;
   }
 
-  #waitForHead(text: string): boolean {
-    if (text.length > LIMITS.requestHeadBytes) this.#refuse("HEAD_TOO_LARGE");
-    else if (/(?<!\r)\n/.test(text)) this.#refuse("BAD_REQUEST_LINE");
-    else if (text.length > LIMITS.requestLineBytes && !text.includes("\r\n")) this.#refuse("TARGET_TOO_LONG");
-    else if (this.#state === "idle" && text.length > 0 && text !== "\r") {
-      this.#state = "head";
-      this.deadlineMs = this.#plane.clock.nowMs() + HEAD_MS;
+  #beginHead(): void {
+    if (!this.isPeerTrusted && !this.#plane.caps.beginHead(this.peerAddress)) {
+      this.#refuse("OVERLOADED", "");
+      return;
     }
-    return false;
+    this.#isHeadCounted = !this.isPeerTrusted;
+    this.#state = "head";
+    this.deadlineMs = this.#plane.clock.nowMs() + HEAD_MS;
+  }
+
+  #endHead(): void {
+    if (this.#isHeadCounted) this.#plane.caps.endHead(this.peerAddress);
+    this.#isHeadCounted = false;
   }
 
   #begin(head: RequestHead): void {
+    this.#endHead();
     this.#state = "exchange";
-    this.#request = head;
     this.#requests++;
-    this.#isLast = !head.keepAlive || this.#requests >= REQUESTS_MAX;
-    this.#answerBody = "none";
+    this.#answer.begin(head, !head.keepAlive || this.#requests >= REQUESTS_MAX);
     this.deadlineMs = Infinity;
     if (head.body !== "none") {
+      const nowMs = this.#plane.clock.nowMs();
       this.#body = new BodyReader(head.body, head.contentLength);
-      this.deadlineMs = this.#plane.clock.nowMs() + BODY_IDLE_MS;
-      if (head.expectsContinue && this.#rest.length === 0) this.#socket.write(CONTINUE, "latin1");
+      this.#pace = new Pace(nowMs);
+      this.deadlineMs = nowMs + BODY_IDLE_MS;
     }
     const exchange = new Exchange(this.#plane, this, head);
     this.#exchange = exchange;
@@ -196,19 +208,28 @@ export class Downstream implements Timed, BodySink, Reply {
   #readBody(): void {
     const body = this.#body as BodyReader;
     const bytes = this.#rest;
+    const nowMs = this.#plane.clock.nowMs();
     this.#rest = NOTHING;
-    if (!this.#socket.writableNeedDrain) this.deadlineMs = this.#plane.clock.nowMs() + BODY_IDLE_MS;
+    if (!this.#answer.isStalled) this.deadlineMs = nowMs + BODY_IDLE_MS;
     const end = body.read(bytes, 0, this);
     if (this.#body !== body) return;
-    if (body.fault !== null) {
+    const isTooSlow = this.#pace?.isTooSlow(bytes.length, nowMs) === true && !body.isDone;
+    if (body.fault !== null || isTooSlow) {
       this.#body = null;
-      this.#exchange?.onBodyFault(body.fault);
+      this.#exchange?.onBodyFault(body.fault ?? "BODY_TIMEOUT");
     } else if (body.isDone) {
       this.#rest = after(bytes, end);
       this.#body = null;
-      if (!this.#socket.writableNeedDrain) this.deadlineMs = Infinity;
-      this.#exchange?.onBodyEnd();
+      if (!this.#answer.isStalled) this.deadlineMs = Infinity;
+      this.#exchange?.onBodyEnd(body.trailers);
+      this.#plane.fieldsDropped += body.trailersDropped;
     }
+  }
+
+  #passOn(): void {
+    const bytes = this.#rest;
+    this.#rest = NOTHING;
+    this.#exchange?.onBody(bytes);
   }
 
   onBody(bytes: Buffer): void {
@@ -225,82 +246,68 @@ export class Downstream implements Timed, BodySink, Reply {
   resumeBody(): void {
     if (!this.#isBodyPaused) return;
     this.#isBodyPaused = false;
-    if (this.#body !== null) this.deadlineMs = this.#plane.clock.nowMs() + BODY_IDLE_MS;
+    if (this.#body !== null) {
+      const nowMs = this.#plane.clock.nowMs();
+      this.deadlineMs = nowMs + BODY_IDLE_MS;
+      this.#pace?.restart(nowMs);
+    }
     this.#adjustReading();
   }
 
   // Answers out.
 
+  continue(): void {
+    this.#answer.continue();
+  }
+
   interim(head: ResponseHead): void {
-    if (this.#request?.minor === 1) this.#socket.write(interimForward(head), "latin1");
+    this.#answer.interim(head);
   }
 
   head(head: ResponseHead, body: BodyKind, options: { added: string; isLast: boolean }): void {
-    const request = this.#request as RequestHead;
-    const isUnknownLength = body === "chunked" || body === "close";
-    if (isUnknownLength) this.#answerBody = request.minor === 1 ? "chunked" : "close";
-    else this.#answerBody = body;
-    this.#isLast ||= options.isLast || this.#answerBody === "close" || this.#mustClose();
-    this.#pending += responseForward(head, {
-      body: this.#answerBody,
-      keepsLength: request.method === "HEAD" || head.status === 304,
-      isLast: this.#isLast,
-      clientMinor: request.minor,
-      added: options.added,
-    });
+    this.#answer.isLast ||= options.isLast || this.#mustClose();
+    this.#answer.head(head, body, options.added);
+  }
+
+  upgrade(head: ResponseHead): void {
+    this.#state = "tunnel";
+    this.#answer.upgrade(head);
+    this.#answer.flush();
+    // The client may have sent its first frames already; they were held until now.
+    this.#process();
   }
 
   data(bytes: Buffer): boolean {
-    const isChunked = this.#answerBody === "chunked";
-    if (isChunked) this.#pending += chunkSize(bytes.length);
-    if (bytes.length <= JOIN_BYTES) {
-      this.#pending += bytes.toString("latin1");
-      if (isChunked) this.#pending += "\r\n";
-      return this.#pending.length > JOIN_BYTES ? this.flush() : !this.#socket.writableNeedDrain;
-    }
-    this.flush();
-    // The buffer is read into again before the socket may have sent it.
-    this.#socket.write(Buffer.from(bytes));
-    if (isChunked) this.#pending = "\r\n";
+    this.#answer.data(bytes);
     return !this.#isStalled();
   }
 
-  end(): void {
-    if (this.#answerBody === "chunked") this.#pending += LAST_CHUNK;
+  end(trailers: string): void {
+    this.#answer.end(trailers);
     this.#finishAnswer();
   }
 
   fault(code: FaultCode, requestId: string): void {
-    this.#isLast ||= FAULTS[code].side === "downstream" || this.#body !== null || this.#mustClose();
-    this.#pending += faultResponse(code, {
-      date: new Date(this.#plane.clock.wallMs()).toUTCString(),
-      withBody: this.#request?.method !== "HEAD",
-      isLast: this.#isLast,
-      requestId,
-    });
+    this.#answer.isLast ||= this.#body !== null || this.#mustClose();
+    this.#answer.fault(code, requestId, this.#plane.clock.wallMs());
     this.#finishAnswer();
   }
 
   cut(): void {
     this.#exchange = null;
-    this.flush();
-    // Only a reset tells that a close-delimited answer is not complete; the other kinds lack their end.
-    if (this.#state !== "closed" && this.#answerBody === "close") this.#socket.resetAndDestroy();
+    this.#answer.flush();
+    if (this.#state !== "closed" && this.#answer.endsWithConnection) this.#socket.resetAndDestroy();
     this.#close();
   }
 
-  flush(): boolean {
-    if (this.#pending !== "" && this.#state !== "closed") {
-      const text = this.#pending;
-      this.#pending = "";
-      this.#socket.write(text, "latin1");
-    }
-    return !this.#isStalled();
+  flush(): void {
+    this.#answer.flush();
+    this.#isStalled();
   }
 
   /** Whether the client must take some of what waits for it first; then it has limited time for that. */
   #isStalled(): boolean {
-    if (!this.#socket.writableNeedDrain) return false;
+    if (!this.#answer.isStalled) return false;
     this.deadlineMs = this.#plane.clock.nowMs() + WRITE_IDLE_MS;
     return true;
   }
@@ -310,11 +317,9 @@ export class Downstream implements Timed, BodySink, Reply {
   }
 
   #finishAnswer(): void {
-    this.flush();
     if (this.#state === "closed") return;
     this.#exchange = null;
-    this.#request = null;
-    if (this.#isLast || this.#body !== null || this.#hasEnded) {
+    if (this.#answer.isLast || this.#body !== null || this.#hasEnded) {
       this.#linger();
       return;
     }
@@ -324,12 +329,11 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#process();
   }
 
-  /** Answers a request that never became an exchange. */
-  #refuse(code: FaultCode): void {
-    this.#isLast = true;
-    this.#plane.unrouted.started++;
-    this.#plane.unrouted.fault(code);
-    this.#plane.unrouted.finish(FAULTS[code].status, 0);
+  /** Answers a request that never became an exchange. `text`: how it began. */
+  #refuse(code: FaultCode, text: string): void {
+    this.#endHead();
+    this.#answer.begin(null, true);
+    accountRefusal(this.#plane, this.peerAddress, code, text);
     this.#rest = NOTHING;
     this.fault(code, "");
   }
@@ -349,7 +353,7 @@ export class Downstream implements Timed, BodySink, Reply {
 
   #onDrain(): void {
     if (this.#state === "lingering") this.deadlineMs = this.#plane.clock.nowMs() + LINGER_MS;
-    if (this.#state !== "exchange") return;
+    if (this.#state !== "exchange" && this.#state !== "tunnel") return;
     this.deadlineMs = this.#body === null ? Infinity : this.#plane.clock.nowMs() + BODY_IDLE_MS;
     this.#exchange?.onWritable();
   }
@@ -359,6 +363,8 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#hasEnded = true;
     if (this.#state === "exchange") {
       if (this.#body !== null) this.#onGone("CLIENT_GONE");
+    } else if (this.#state === "tunnel") {
+      this.#exchange?.onBodyEnd("");
     } else if (this.#state !== "lingering") {
       // What was answered may still be on its way out.
       this.#linger();
@@ -375,6 +381,7 @@ export class Downstream implements Timed, BodySink, Reply {
 
   #close(): void {
     if (this.#state === "closed") return;
+    this.#endHead();
     this.#state = "closed";
     this.deadlineMs = Infinity;
     this.#body = null;

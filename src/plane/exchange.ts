@@ -5,11 +5,13 @@ import type { Endpoint } from "../domain/route.ts";
 import { findRoute, type CompiledRoute, type RequestView } from "../domain/table.ts";
 import { requestForward } from "../http/forward.ts";
 import { fieldValue, type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
-import { LAST_CHUNK, chunkSize } from "../http/write.ts";
-import type { Cell } from "../shared/counters.ts";
+import { chunkSize, lastChunk } from "../http/write.ts";
+import { Account } from "./account.ts";
 import { HeldBody } from "./held.ts";
+import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
 import type { ConnectionTaker } from "./pool.ts";
+import { maySendAgain, type RetryBudget } from "./retry.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 
 /** Where an exchange sends its answer: the client's side, free of how it is written. */
@@ -17,13 +19,18 @@ export interface Reply {
   /** The peer's address, and whether its forwarding fields are believed. */
   readonly peerAddress: string;
   readonly isPeerTrusted: boolean;
+  /** Tells the client to send the body that it announced. */
+  continue(): void;
   /** Passes on an interim response, if the client understands it. */
   interim(head: ResponseHead): void;
   /** Begins the answer. `added`: complete field lines; `isLast`: the connection can't be used again. */
   head(head: ResponseHead, body: BodyKind, options: { added: string; isLast: boolean }): void;
+  /** Turns the connection into a WebSocket: what comes from now on is the body, without an end of its own. */
+  upgrade(head: ResponseHead): void;
   /** Sends a piece of the body; copies what it keeps. Gives whether more may follow; else `onWritable` tells. */
   data(bytes: Buffer): boolean;
-  end(): void;
+  /** `trailers`: complete lines that may be passed on. */
+  end(trailers: string): void;
   /** Answers with a fault instead of a response. */
   fault(code: FaultCode, requestId: string): void;
   /** Cuts the connection so that the client sees that the answer is not complete. */
@@ -34,10 +41,11 @@ export interface Reply {
   resumeBody(): void;
 }
 
-const IDEMPOTENT = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);
 /** A year, for the whole site, not for scripts. Not Secure: there may be no TLS in front. */
 const ISSUED_ATTRIBUTES = "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax";
 const SERVER_ERROR = 500;
+/** A backend that was asked whether it wants the body has so long to say so; then it gets it. */
+const CONTINUE_MS = 1_000;
 
 /**
  * One request and its answer.
@@ -45,26 +53,28 @@ const SERVER_ERROR = 500;
  * It begins when the head is complete and ends exactly once, in `#finish`, whatever happens: then it is counted and
  * logged. It reads the table once and keeps what it read.
  */
-export class Exchange implements UpstreamHandler, ConnectionTaker {
+export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
+  deadlineMs = Infinity;
   readonly #plane: Plane;
   readonly #reply: Reply;
   readonly #head: RequestHead;
   readonly #serving: Serving;
-  readonly #startMs: number;
   readonly #requestId: string;
+  readonly #account: Account;
   #compiled: CompiledRoute | null = null;
   #pick: Pick | null = null;
-  #cell: Cell;
+  /** The client's address, as far as those are believed who tell it. */
+  #client = "";
   #upstream: UpstreamConnection | null = null;
-  #endpoint: Endpoint | null = null;
   #response: ResponseHead | null = null;
   /** The request's body as far as it may still have to be sent (again). */
   readonly #held: HeldBody;
   #isRequestDone: boolean;
-  #attempts = 0;
-  #bytes = 0;
-  #fault: FaultCode | null = null;
-  #isCharged = false;
+  #trailers = "";
+  /** The body waits until the backend wants it. */
+  #awaitsContinue = false;
+  #budget: RetryBudget | null = null;
+  #isRetrying = false;
   #isOver = false;
 
   constructor(plane: Plane, reply: Reply, head: RequestHead) {
@@ -73,12 +83,14 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     this.#reply = reply;
     this.#head = head;
     this.#serving = plane.serving;
-    this.#startMs = plane.clock.nowMs();
-    this.#cell = plane.unrouted;
     this.#isRequestDone = head.body === "none";
+    plane.fieldsDropped += head.twins;
     this.#held = new HeldBody(head.body);
     const told = reply.isPeerTrusted ? fieldValue(head, "x-request-id") : undefined;
     this.#requestId = told ?? plane.random.id();
+    const revision = plane.serving.table.revision;
+    const client = reply.peerAddress;
+    this.#account = new Account(plane, { head, client, requestId: this.#requestId, revision });
   }
 
   /** Whether nothing more will happen. */
@@ -92,19 +104,21 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     const { table } = this.#serving;
     const compiled = findRoute(table, view);
     if (compiled === null) {
-      this.#cell.started++;
-      this.#charge("NO_ROUTE");
+      this.#account.open(this.#plane.unrouted);
+      this.#account.charge("NO_ROUTE");
       this.#answerFault("NO_ROUTE");
       return;
     }
     const { peerAddress, isPeerTrusted } = this.#reply;
     const address = isPeerTrusted ? this.#plane.trusted.clientAddress(this.#head, peerAddress) : peerAddress;
     const picked = pick(table, compiled, view, { address, random: this.#plane.random });
+    this.#client = address;
     this.#compiled = compiled;
     this.#pick = picked;
-    this.#cell = this.#plane.cellOf(this.#serving, compiled, picked.backend.id);
-    this.#cell.started++;
+    this.#account.open(this.#plane.cellOf(this.#serving, compiled, picked.backend.id));
     this.#held.bytesMax = compiled.route.retries.bodyBytesMax;
+    this.#budget = this.#plane.budgetOf(picked.backend.id);
+    this.#budget.begin();
     this.#connect(null);
   }
 
@@ -113,7 +127,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
   /** A piece of the request's body; the bytes are the exchange's to keep. */
   onBody(bytes: Buffer): void {
     this.#held.add(bytes);
-    if (this.#upstream === null) {
+    if (this.#upstream === null || this.#awaitsContinue) {
       if (this.#held.isFull) this.#reply.pauseBody();
       return;
     }
@@ -121,15 +135,17 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     this.#held.trim();
   }
 
-  onBodyEnd(): void {
+  /** `trailers`: complete lines that may be passed on. */
+  onBodyEnd(trailers: string): void {
     this.#isRequestDone = true;
-    if (this.#upstream !== null) this.#endRequest();
+    if (this.#compiled?.route.trailers === true) this.#trailers = trailers;
+    if (this.#upstream !== null && !this.#awaitsContinue) this.#endRequest();
   }
 
   /** The body is malformed or does not arrive. */
   onBodyFault(code: FaultCode): void {
     this.#dropUpstream();
-    this.#charge(code);
+    this.#account.charge(code);
     if (this.#response === null) this.#answerFault(code);
     else this.#cut(code);
   }
@@ -138,8 +154,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
   onClientGone(code: FaultCode): void {
     if (this.#isOver) return;
     this.#dropUpstream();
-    this.#charge(code);
-    this.#fault = code;
+    this.#account.charge(code);
+    this.#account.endsBy(code);
     this.#finish(FAULTS[code].status, false);
   }
 
@@ -153,63 +169,81 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
   onConnection(connection: UpstreamConnection): void {
     assert(!this.#isOver && this.#compiled !== null, "only a waiting exchange gets a connection");
     this.#upstream = connection;
-    this.#endpoint = connection.endpoint;
-    const head = requestForward(this.#head, {
+    this.#account.endpoint = connection.endpoint;
+    const isUpgrade = this.#head.isWebSocket && this.#compiled.route.websocket;
+    const text = requestForward(this.#head, {
+      isUpgrade,
       peerAddress: this.#reply.peerAddress,
       isPeerTrusted: this.#reply.isPeerTrusted,
       requestId: this.#requestId,
     });
-    connection.send(head, this.#head.method, this, this.#compiled.route.timeouts);
-    for (const bytes of this.#held.pieces) this.#sendBody(bytes);
-    this.#held.trim();
-    if (this.#isRequestDone) this.#endRequest();
-    else this.#reply.resumeBody();
+    connection.send({ text, isUpgrade, method: this.#head.method }, this, this.#compiled.route.timeouts);
+    if (this.#head.expectsContinue && this.#head.body !== "none") this.#awaitContinue();
+    else this.#startBody();
+  }
+
+  /** The backend did not say whether it wants the body: it gets it. */
+  onDeadline(): void {
+    this.#reply.continue();
+    this.#startBody();
   }
 
   onNoConnection(code: FaultCode, endpoint: Endpoint): void {
-    this.#endpoint = endpoint;
-    this.#charge(code);
+    this.#account.endpoint = endpoint;
+    this.#account.charge(code);
     const { route } = this.#compiled as CompiledRoute;
     const { backend } = this.#pick as Pick;
     // Nothing was written, so any method may go to another endpoint.
     const mayRetry =
       FAULTS[code].retry === "if-safe" &&
-      this.#attempts <= route.retries.attempts &&
+      this.#account.attempts <= route.retries.attempts &&
       this.#plane.pool.hasOther(backend, endpoint);
-    if (mayRetry) this.#retry(endpoint);
+    if (mayRetry && this.#takePlace()) this.#retry(endpoint);
     else this.#answerFault(code);
   }
 
   // From the backend.
 
   onInterim(head: ResponseHead): void {
-    // The client was told to continue as soon as a backend was found.
-    if (head.status !== 100) this.#reply.interim(head);
+    if (head.status !== 100) {
+      this.#reply.interim(head);
+    } else if (this.#awaitsContinue) {
+      this.#reply.continue();
+      this.#startBody();
+    }
+  }
+
+  onUpgrade(head: ResponseHead): void {
+    this.#response = head;
+    this.#held.release();
+    this.#reply.upgrade(head);
   }
 
   onHead(head: ResponseHead, body: BodyKind): void {
     this.#response = head;
+    this.#stopAwaiting();
     this.#held.release();
-    if (head.status >= SERVER_ERROR) this.#chargeOnce();
+    if (head.status >= SERVER_ERROR) this.#account.chargeFailure();
     // An answer before the end of the request: the rest of the request has no place on this connection afterwards.
     this.#reply.head(head, body, { added: this.#addedFields(), isLast: !this.#isRequestDone });
   }
 
   onData(bytes: Buffer): void {
-    this.#bytes += bytes.length;
+    this.#account.bytes += bytes.length;
     if (!this.#reply.data(bytes)) this.#upstream?.pause();
   }
 
-  onEnd(): void {
+  onEnd(trailers: string): void {
     this.#upstream = null;
-    this.#reply.end();
+    this.#reply.end(trailers);
     this.#finish((this.#response as ResponseHead).status, true);
   }
 
   onFault(code: FaultCode): void {
     const connection = this.#upstream as UpstreamConnection;
     this.#upstream = null;
-    this.#charge(code);
+    this.#stopAwaiting();
+    this.#account.charge(code);
     if (this.#response !== null) this.#cut(code);
     else if (this.#maySendAgain(code, connection)) this.#retry(connection.endpoint);
     else this.#answerFault(code);
@@ -223,29 +257,56 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     this.#reply.resumeBody();
   }
 
-  /** Once a byte was written: only what is safe to repeat, only when a kept-alive connection went away unanswered. */
   #maySendAgain(code: FaultCode, connection: UpstreamConnection): boolean {
+    const { isReused, hasResponseBytes } = connection;
+    const isBodyHeld = this.#held.isWhole;
     return (
-      FAULTS[code].retry === "if-reused" &&
-      connection.isReused &&
-      !connection.hasResponseBytes &&
-      IDEMPOTENT.has(this.#head.method) &&
-      this.#held.isWhole &&
-      this.#attempts <= (this.#compiled as CompiledRoute).route.retries.attempts
+      maySendAgain({ code, method: this.#head.method, isReused, hasResponseBytes, isBodyHeld }) &&
+      this.#account.attempts <= (this.#compiled as CompiledRoute).route.retries.attempts &&
+      this.#takePlace()
     );
   }
 
+  #takePlace(): boolean {
+    this.#isRetrying ||= this.#budget?.take() === true;
+    return this.#isRetrying;
+  }
+
+  #awaitContinue(): void {
+    this.#awaitsContinue = true;
+    this.deadlineMs = this.#plane.clock.nowMs() + CONTINUE_MS;
+    this.#plane.deadlines.add(this);
+  }
+
+  #stopAwaiting(): void {
+    if (!this.#awaitsContinue) return;
+    this.#awaitsContinue = false;
+    this.#plane.deadlines.remove(this);
+  }
+
+  #startBody(): void {
+    this.#stopAwaiting();
+    for (const bytes of this.#held.pieces) this.#sendBody(bytes);
+    this.#held.trim();
+    if (this.#isRequestDone) this.#endRequest();
+    else this.#reply.resumeBody();
+  }
+
   #retry(avoid: Endpoint): void {
-    this.#cell.retries++;
-    this.#cell.changed = true;
+    this.#account.retry();
     this.#connect(avoid);
   }
 
   #connect(avoid: Endpoint | null): void {
-    this.#attempts++;
+    this.#account.attempts++;
     const { timeouts } = (this.#compiled as CompiledRoute).route;
     const { backend } = this.#pick as Pick;
-    this.#plane.pool.acquire(this, { backend, connectMs: timeouts.connectMs, avoid });
+    this.#plane.pool.acquire(this, {
+      backend,
+      connectMs: timeouts.connectMs,
+      client: this.#client,
+      avoid,
+    });
   }
 
   #sendBody(bytes: Buffer): boolean {
@@ -258,7 +319,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
 
   #endRequest(): void {
     const upstream = this.#upstream as UpstreamConnection;
-    if (this.#head.body === "chunked") upstream.write(LAST_CHUNK);
+    if (this.#head.body === "chunked") upstream.write(lastChunk(this.#trailers));
     upstream.endRequest();
   }
 
@@ -273,33 +334,21 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     return `${added}Crossfade-Backend: ${backend.id}\r\nCrossfade-Revision: ${this.#serving.table.revision}\r\n`;
   }
 
-  /** Counts a fault. Faults of the backend are held against it, even if another attempt rescues the request. */
-  #charge(code: FaultCode): void {
-    this.#cell.fault(code);
-    if (FAULTS[code].side === "upstream") this.#chargeOnce();
-  }
-
-  #chargeOnce(): void {
-    if (this.#isCharged) return;
-    this.#isCharged = true;
-    this.#cell.failures++;
-    this.#cell.changed = true;
-  }
-
   /** The one place that turns a fault into a response. */
   #answerFault(code: FaultCode): void {
-    this.#fault = code;
+    this.#account.endsBy(code);
     this.#reply.fault(code, this.#requestId);
     this.#finish(FAULTS[code].status, true);
   }
 
   #cut(code: FaultCode): void {
-    this.#fault = code;
+    this.#account.endsBy(code);
     this.#reply.cut();
     this.#finish(FAULTS[code].status, false);
   }
 
   #dropUpstream(): void {
+    this.#stopAwaiting();
     if (this.#upstream !== null) {
       this.#upstream.destroy();
       this.#upstream = null;
@@ -312,28 +361,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker {
     assert(!this.#isOver, "an exchange ends once");
     this.#isOver = true;
     this.#held.release();
-    const { clock, log } = this.#plane;
-    const durationMs = clock.nowMs() - this.#startMs;
-    if (isComplete) this.#cell.finish(status, durationMs * 1000);
-    else this.#cell.abort(status);
-    log.write({
-      atMs: clock.wallMs(),
-      client: this.#reply.peerAddress,
-      method: this.#head.method,
-      host: this.#head.host,
-      path: this.#head.path,
-      minor: this.#head.minor,
-      status,
-      route: this.#cell.route,
-      backend: this.#cell.backend,
-      endpoint: this.#endpoint?.address ?? "",
-      durationMs,
-      bytes: this.#bytes,
-      requestId: this.#requestId,
-      fault: this.#fault,
-      attempts: this.#attempts,
-      revision: this.#serving.table.revision,
-    });
+    this.#budget?.end(this.#isRetrying);
+    this.#account.settle(status, isComplete);
   }
 }
 

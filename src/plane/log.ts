@@ -1,4 +1,6 @@
 /** The access log: one line a request, written in the background, dropped and counted when the reader is too slow. */
+import { mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
 import pino from "pino";
 import type { FaultCode } from "../base/fault.ts";
 import type { AccessLogOptions } from "../shared/messages.ts";
@@ -25,13 +27,19 @@ export interface AccessRecord {
   readonly fault: FaultCode | null;
   readonly attempts: number;
   readonly revision: number;
+  /** How a request began that could not be understood; at most EXCERPT_BYTES, one character a byte. */
+  readonly excerpt?: string;
 }
+
+/** So much of a request that was not understood is logged. */
+export const EXCERPT_BYTES = 256;
 
 /** Lines are written in pieces of this size: a pipe takes so much at once, so workers do not mix their lines. */
 const WRITE_BYTES_MAX = 4096;
 /** Waiting bytes over this are dropped, line by line. */
 const BUFFER_BYTES_MAX = 1024 * 1024;
 const FLUSH_MS = 200;
+const STANDARD_OUTPUT = 1;
 const SERVER_ERROR = 500;
 
 type Destination = ReturnType<typeof pino.destination>;
@@ -49,21 +57,33 @@ export class AccessLog {
     this.#draw = draw;
   }
 
-  /** Takes new options at any time; lines already written still go where they went. */
-  configure(options: AccessLogOptions): void {
-    const isSame = this.#options.path === options.path && this.#options.format !== "off";
+  /**
+   * Takes new options at any time; lines already written still go where they went.
+   *
+   * Gives why the file cannot be opened, or null. Without it requests go on, and their lines count as dropped.
+   */
+  configure(options: AccessLogOptions): string | null {
+    const isSame = this.#options.path === options.path && this.#destination !== null;
     this.#options = options;
-    if (isSame && options.format !== "off") return;
+    if (isSame && options.format !== "off") return null;
     this.#destination?.end();
-    this.#destination = options.format === "off" ? null : this.#open(options.path);
+    this.#destination = null;
+    if (options.format === "off") return null;
+    try {
+      this.#destination = this.#open(options.path);
+      return null;
+    } catch (error) {
+      return `the access log cannot be opened: ${String(error)}`;
+    }
   }
 
   /** Writes a line if the sample takes it. Server errors are always taken. */
   write(record: AccessRecord): void {
     const { format, samplePercent } = this.#options;
-    if (this.#destination === null) return;
+    if (format === "off") return;
     if (samplePercent < 100 && record.status < SERVER_ERROR && this.#draw(100) >= samplePercent) return;
-    this.#destination.write(format === "json" ? jsonLine(record) : combinedLine(record));
+    if (this.#destination === null) this.dropped++;
+    else this.#destination.write(format === "json" ? jsonLine(record) : combinedLine(record));
   }
 
   /** Writes what waits, before the worker ends. */
@@ -73,8 +93,10 @@ export class AccessLog {
   }
 
   #open(path: string | undefined): Destination {
+    // Opened here and not by the library, which would throw from a timer when it fails.
+    if (path !== undefined) mkdirSync(dirname(path), { recursive: true });
     const destination = pino.destination({
-      ...(path === undefined ? { fd: 1 } : { dest: path, mkdir: true }),
+      fd: path === undefined ? STANDARD_OUTPUT : openSync(path, "a"),
       sync: false,
       minLength: WRITE_BYTES_MAX - 1024,
       maxWrite: WRITE_BYTES_MAX,
@@ -94,13 +116,14 @@ export class AccessLog {
 
 function jsonLine(record: AccessRecord): string {
   const fault = record.fault === null ? "" : `,"fault":"${record.fault}"`;
+  const excerpt = record.excerpt === undefined ? "" : `,"excerpt":${quoted(record.excerpt)}`;
   const attempts = record.attempts > 1 ? `,"attempts":${record.attempts}` : "";
   return (
     `{"time":"${new Date(record.atMs).toISOString()}","client":"${record.client}","method":"${record.method}",` +
     `"host":${quoted(record.host)},"path":${quoted(record.path)},"status":${record.status},` +
     `"route":"${record.route}","backend":"${record.backend}","endpoint":"${record.endpoint}",` +
     `"duration_ms":${record.durationMs.toFixed(3)},"bytes":${record.bytes},"request_id":${quoted(record.requestId)},` +
-    `"revision":${record.revision}${attempts}${fault}}\n`
+    `"revision":${record.revision}${attempts}${fault}${excerpt}}\n`
   );
 }
 

@@ -2,15 +2,29 @@
 import { BlockList, isIP } from "node:net";
 import { FIELD_STRIDE, type RequestHead } from "../http/head.ts";
 
+/** What peers on Unix sockets are called, which have no address. */
+export const UNIX_PEER = "unix";
+
+/** Who is on the other side of a client's connection. */
+export interface Peer {
+  /** The socket's, or the one that a PROXY header from a trusted peer gave. */
+  readonly address: string;
+  /** Whether its own word about who it speaks for is believed. */
+  readonly isTrusted: boolean;
+}
+
 /** The peers whose forwarding fields are believed. */
 export class TrustedPeers {
   readonly #ranges = new BlockList();
   readonly #isEmpty: boolean;
+  readonly #hasUnix: boolean;
 
-  /** Takes CIDR ranges or single addresses that the settings have checked. */
+  /** Takes CIDR ranges, single addresses and `unix`, all of them checked by the settings. */
   constructor(ranges: readonly string[]) {
     this.#isEmpty = ranges.length === 0;
+    this.#hasUnix = ranges.includes(UNIX_PEER);
     for (const range of ranges) {
+      if (range === UNIX_PEER) continue;
       const [address = "", bits] = range.split("/");
       const family = isIP(address) === 6 ? "ipv6" : "ipv4";
       if (bits === undefined) this.#ranges.addAddress(address, family);
@@ -20,6 +34,7 @@ export class TrustedPeers {
 
   isTrusted(address: string): boolean {
     if (this.#isEmpty) return false;
+    if (address === UNIX_PEER) return this.#hasUnix;
     const family = isIP(address);
     return family !== 0 && this.#ranges.check(address, family === 6 ? "ipv6" : "ipv4");
   }

@@ -1,17 +1,25 @@
 /** What the parts of one worker share: the table that is served now, the pool, counters, options. */
 import type { Clock } from "../base/clock.ts";
+import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import type { TableSpec } from "../domain/route.ts";
 import { compileTable, type CompiledRoute, type RouteTable } from "../domain/table.ts";
 import { CounterBook, NOBODY, type Cell } from "../shared/counters.ts";
 import type { PlaneOptions } from "../shared/messages.ts";
+import { AddressCaps } from "./caps.ts";
 import { Deadlines } from "./deadlines.ts";
 import { AccessLog } from "./log.ts";
 import { TrustedPeers } from "./peer.ts";
 import { Pool } from "./pool.ts";
+import { Resolver, systemLookup, type Lookup } from "./resolver.ts";
+import { RetryBudget } from "./retry.ts";
 
 /** Every read from a backend lands in a buffer of this size. */
 const READ_BYTES = 64 * 1024;
+
+function ignore(): void {}
+
+const SILENT: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** A compiled table with the counter cells of its routes. An exchange keeps the one it began with. */
 export interface Serving {
@@ -20,39 +28,61 @@ export interface Serving {
   readonly cells: readonly (readonly [Cell, Cell])[];
 }
 
+/** What a plane may be given from outside: how names are resolved, and where it says what went wrong with that. */
+export interface PlaneParts {
+  readonly lookup?: Lookup;
+  readonly log?: Logger;
+}
+
 /** The shared state of one worker. */
 export class Plane {
   readonly clock: Clock;
   readonly random: Random;
   readonly deadlines = new Deadlines();
   readonly counters = new CounterBook();
+  readonly resolver: Resolver;
   readonly pool: Pool;
   readonly log: AccessLog;
   /** Null until the first table has arrived; the worker does not listen before. */
   serving: Serving | null = null;
   trusted = new TrustedPeers([]);
   connectionsMax = 1;
+  readonly caps = new AddressCaps();
+  /** Header and trailer fields that were not passed on because they could pass for others. */
+  fieldsDropped = 0;
+  readonly #budgets = new Map<string, RetryBudget>();
   /** Answers say `Connection: close` from now on. */
   isDraining = false;
   /** Requests that matched no route, or were refused before routing. */
   readonly unrouted: Cell;
 
-  constructor(clock: Clock, random: Random) {
+  constructor(clock: Clock, random: Random, parts: PlaneParts = {}) {
     this.clock = clock;
     this.random = random;
     this.unrouted = this.counters.cell(NOBODY, NOBODY);
     this.log = new AccessLog((below) => random.draw(below));
+    this.resolver = new Resolver({
+      clock,
+      deadlines: this.deadlines,
+      lookup: parts.lookup ?? systemLookup,
+      log: parts.log ?? SILENT,
+      onGone: (host) => this.pool.closeGone(host),
+    });
     this.pool = new Pool({
       clock,
       deadlines: this.deadlines,
+      resolver: this.resolver,
       readBuffer: Buffer.allocUnsafeSlow(READ_BYTES),
     });
   }
 
-  configure(options: PlaneOptions): void {
+  /** Gives what does not work although requests do, or null. */
+  configure(options: PlaneOptions): string | null {
     this.trusted = new TrustedPeers(options.trustedProxies);
     this.connectionsMax = options.connectionsMax;
-    this.log.configure(options.accessLog);
+    this.caps.connectionsMax = options.connectionsPerAddressMax;
+    this.caps.headsMax = options.headsPerAddressMax;
+    return this.log.configure(options.accessLog);
   }
 
   /** Compiles a table and serves it from the next request on. Throws when it does not compile; then nothing changes. */
@@ -67,6 +97,16 @@ export class Plane {
     );
     this.serving = { table, cells };
     this.pool.follow(spec.backends);
+  }
+
+  /** The retries to one backend. Bound: one per backend that was ever in the table. */
+  budgetOf(backendId: string): RetryBudget {
+    let budget = this.#budgets.get(backendId);
+    if (budget === undefined) {
+      budget = new RetryBudget();
+      this.#budgets.set(backendId, budget);
+    }
+    return budget;
   }
 
   /** The cell of a request: one of the route's own two, or that of the backend it was pinned to. */

@@ -1,7 +1,9 @@
 /** Upstream connections per backend and endpoint: choose an endpoint, reuse or open, queue, set failing ones aside. */
 import { assert, type FaultCode } from "../base/fault.ts";
 import type { Backend, Endpoint } from "../domain/route.ts";
+import type { ProxyVersion } from "../http/proxy_protocol.ts";
 import type { Timed } from "./deadlines.ts";
+import { nameOf } from "./dial.ts";
 import { UpstreamConnection, type UpstreamOwner, type UpstreamShared } from "./upstream.ts";
 
 /** Connections of one worker to one endpoint at most. Requests over it queue. */
@@ -26,8 +28,15 @@ export interface ConnectionTaker {
 export interface ConnectionRequest {
   readonly backend: Backend;
   readonly connectMs: number;
+  /** The client's address: a backend that is told it gets a connection of that client's own. */
+  readonly client: string;
   /** An endpoint to avoid while there is another one. */
   readonly avoid: Endpoint | null;
+}
+
+interface Wish {
+  readonly connectMs: number;
+  readonly client: string | null;
 }
 
 /** A place in the queue of an endpoint. */
@@ -35,13 +44,16 @@ class Waiting implements Timed {
   deadlineMs: number;
   readonly taker: ConnectionTaker;
   readonly connectMs: number;
+  /** Whose connection it must be, or null for anybody's. */
+  readonly client: string | null;
   readonly #line: Line;
 
-  constructor(taker: ConnectionTaker, connectMs: number, line: Line, nowMs: number) {
+  constructor(taker: ConnectionTaker, wish: Wish, line: Line, nowMs: number) {
     this.taker = taker;
-    this.connectMs = connectMs;
+    this.connectMs = wish.connectMs;
+    this.client = wish.client;
     this.#line = line;
-    this.deadlineMs = nowMs + connectMs + WAIT_MARGIN_MS;
+    this.deadlineMs = nowMs + wish.connectMs + WAIT_MARGIN_MS;
   }
 
   onDeadline(): void {
@@ -49,9 +61,17 @@ class Waiting implements Timed {
   }
 }
 
-/** The connections to one endpoint of one backend, and who waits for them. */
+/**
+ * The connections to one endpoint of one backend, and who waits for them.
+ *
+ * Where the backend is told the client's address, a connection serves only who has that address; all bounds are those
+ * of the endpoint still, and an idle connection of one client makes room for a new one of another.
+ */
 class Line implements UpstreamOwner {
   readonly endpoint: Endpoint;
+  readonly #greeting: ProxyVersion | undefined;
+  /** The endpoint's name, whose addresses may change; null when it has none. */
+  readonly #name: string | null;
   readonly #shared: UpstreamShared;
   readonly #counts: PoolCounts;
   /** Last in, first out: the rest grows old and is closed by its deadline. */
@@ -59,13 +79,15 @@ class Line implements UpstreamOwner {
   readonly #waiting: Waiting[] = [];
   readonly #all = new Set<UpstreamConnection>();
   /** Attempts under way. */
-  #connecting = 0;
+  readonly #connecting = new Set<UpstreamConnection>();
   #refusals = 0;
   #ejectedUntilMs = -Infinity;
   #isRetired = false;
 
-  constructor(endpoint: Endpoint, shared: UpstreamShared, counts: PoolCounts) {
+  constructor(endpoint: Endpoint, backend: Backend, shared: UpstreamShared, counts: PoolCounts) {
     this.endpoint = endpoint;
+    this.#greeting = backend.proxyProtocol;
+    this.#name = nameOf(endpoint);
     this.#shared = shared;
     this.#counts = counts;
   }
@@ -98,8 +120,17 @@ class Line implements UpstreamOwner {
     this.#isRetired = false;
   }
 
-  acquire(taker: ConnectionTaker, connectMs: number): void {
-    const connection = this.#idle.pop();
+  /** Closes idle connections to addresses that the endpoint's name had. */
+  closeGone(host: string): void {
+    if (host !== this.#name) return;
+    const gone = this.#idle.filter((connection) => this.#isGone(connection));
+    for (const connection of gone) connection.destroy();
+  }
+
+  acquire(taker: ConnectionTaker, { connectMs, client: address }: ConnectionRequest): void {
+    const client = this.#greeting === undefined ? null : address;
+    if (this.#name !== null) this.#shared.resolver.touch(this.#name);
+    const connection = client === null ? this.#idle.pop() : this.#takeOwn(client);
     if (connection !== undefined) {
       taker.onConnection(connection);
       return;
@@ -108,18 +139,60 @@ class Line implements UpstreamOwner {
       taker.onNoConnection("POOL_FULL", this.endpoint);
       return;
     }
-    const waiting = new Waiting(taker, connectMs, this, this.#shared.clock.nowMs());
+    const waiting = new Waiting(taker, { connectMs, client }, this, this.#shared.clock.nowMs());
     this.#waiting.push(waiting);
     this.#shared.deadlines.add(waiting);
     this.#openIfNeeded();
   }
 
+  /** The newest idle connection of a client. */
+  #takeOwn(client: string): UpstreamConnection | undefined {
+    const place = this.#idle.findLastIndex((connection) => connection.client === client);
+    return place === -1 ? undefined : this.#idle.splice(place, 1)[0];
+  }
+
+  #isGone(connection: UpstreamConnection): boolean {
+    return this.#name !== null && !this.#shared.resolver.isCurrent(this.#name, connection.remoteAddress);
+  }
+
   /** One attempt is under way for each that waits, up to the bound. */
   #openIfNeeded(): void {
-    const waiting = this.#waiting[this.#connecting];
-    if (waiting === undefined || this.#all.size >= CONNECTIONS_MAX) return;
-    this.#connecting++;
-    this.#all.add(new UpstreamConnection(this.endpoint, waiting.connectMs, this.#shared, this));
+    const waiting = this.#nextWithoutAttempt();
+    if (waiting === undefined) return;
+    if (this.#all.size >= CONNECTIONS_MAX) {
+      // Nobody waits while a connection is idle that he could use. Its closing leads here again.
+      this.#idle[0]?.destroy();
+      return;
+    }
+    const { client: address, connectMs } = waiting;
+    const client =
+      address === null || this.#greeting === undefined ? null : { address, version: this.#greeting };
+    const connection = new UpstreamConnection(
+      { endpoint: this.endpoint, connectMs, client },
+      this.#shared,
+      this,
+    );
+    this.#connecting.add(connection);
+    this.#all.add(connection);
+  }
+
+  /** The first that waits and has no attempt under way that could end with a connection for it. */
+  #nextWithoutAttempt(): Waiting | undefined {
+    if (this.#greeting === undefined) return this.#waiting[this.#connecting.size];
+    const attempts = new Map<string | null, number>();
+    for (const { client } of this.#connecting) attempts.set(client, (attempts.get(client) ?? 0) + 1);
+    return this.#waiting.find(({ client }) => {
+      const left = attempts.get(client) ?? 0;
+      attempts.set(client, left - 1);
+      return left <= 0;
+    });
+  }
+
+  /** The first that a connection is for: all are of one kind unless connections have owners. */
+  #firstFor(connection: UpstreamConnection): Waiting | undefined {
+    return this.#greeting === undefined
+      ? this.#waiting[0]
+      : this.#waiting.find(({ client }) => client === connection.client);
   }
 
   giveUp(waiting: Waiting, code: FaultCode | null): void {
@@ -139,31 +212,37 @@ class Line implements UpstreamOwner {
   }
 
   onConnected(connection: UpstreamConnection): void {
-    this.#connecting--;
+    this.#connecting.delete(connection);
     this.#refusals = 0;
     this.#ejectedUntilMs = -Infinity;
     this.onIdle(connection);
   }
 
-  onConnectFault(_connection: UpstreamConnection, code: FaultCode): void {
-    this.#connecting--;
+  onConnectFault(connection: UpstreamConnection, code: FaultCode): void {
+    this.#connecting.delete(connection);
     const ejectMs = Math.min(EJECT_MS_MAX, EJECT_MS * 2 ** Math.min(10, this.#refusals));
     this.#refusals++;
     this.#ejectedUntilMs = this.#shared.clock.nowMs() + ejectMs;
-    const waiting = this.#waiting[0];
+    const waiting = this.#firstFor(connection);
     if (waiting !== undefined) this.giveUp(waiting, code);
   }
 
   onIdle(connection: UpstreamConnection): void {
-    const waiting = this.#waiting.shift();
+    if (connection.isReused && this.#isGone(connection)) {
+      connection.destroy();
+      return;
+    }
+    const waiting = this.#firstFor(connection);
     if (waiting !== undefined) {
-      this.#shared.deadlines.remove(waiting);
+      this.giveUp(waiting, null);
       waiting.taker.onConnection(connection);
     } else if (this.#isRetired) {
       connection.destroy();
     } else {
       this.#idle.push(connection);
       if (this.#idle.length > IDLE_MAX) this.#idle.shift()?.destroy();
+      // It may be another client who waits.
+      this.#openIfNeeded();
     }
   }
 
@@ -187,7 +266,7 @@ interface PoolCounts {
 export class Pool {
   readonly #shared: UpstreamShared;
   readonly #counts: PoolCounts = { excess: 0 };
-  /** backend id -> endpoint address -> line */
+  /** backend id -> key of the line -> line */
   readonly #lines = new Map<string, Map<string, Line>>();
   /** Rotates among endpoints that are equally busy. */
   #turn = 0;
@@ -203,7 +282,7 @@ export class Pool {
 
   /** Finds a connection for `taker`, at once or later. */
   acquire(taker: ConnectionTaker, request: ConnectionRequest): void {
-    this.#choose(request).acquire(taker, request.connectMs);
+    this.#choose(request).acquire(taker, request);
   }
 
   /** Whether a backend has an endpoint besides this one. */
@@ -219,18 +298,25 @@ export class Pool {
   /** Follows a new table: what is no longer in it ends when it is no longer used. */
   follow(backends: Iterable<Backend>): void {
     const wanted = new Map<string, Set<string>>();
-    for (const { id, endpoints } of backends) wanted.set(id, new Set(endpoints.map((one) => one.address)));
+    for (const backend of backends) {
+      wanted.set(backend.id, new Set(backend.endpoints.map((endpoint) => lineKey(backend, endpoint))));
+    }
     for (const [id, lines] of this.#lines) {
-      for (const [address, line] of lines) {
-        if (wanted.get(id)?.has(address) === true) {
+      for (const [key, line] of lines) {
+        if (wanted.get(id)?.has(key) === true) {
           line.revive();
           continue;
         }
         line.retire();
-        if (line.openNow === 0) lines.delete(address);
+        if (line.openNow === 0) lines.delete(key);
       }
       if (lines.size === 0) this.#lines.delete(id);
     }
+  }
+
+  /** A name lost some of its addresses: nobody uses idle connections to those any more. */
+  closeGone(host: string): void {
+    for (const lines of this.#lines.values()) for (const line of lines.values()) line.closeGone(host);
   }
 
   /** Closes every idle connection: the worker drains. */
@@ -277,11 +363,19 @@ export class Pool {
       lines = new Map();
       this.#lines.set(backend.id, lines);
     }
-    let line = lines.get(endpoint.address);
+    const key = lineKey(backend, endpoint);
+    let line = lines.get(key);
     if (line === undefined) {
-      line = new Line(endpoint, this.#shared, this.#counts);
-      lines.set(endpoint.address, line);
+      line = new Line(endpoint, backend, this.#shared, this.#counts);
+      lines.set(key, line);
     }
     return line;
   }
+}
+
+/** A connection that began with a header is of no use to who wants none, and the other way round. */
+function lineKey(backend: Backend, endpoint: Endpoint): string {
+  return backend.proxyProtocol === undefined
+    ? endpoint.address
+    : `${backend.proxyProtocol} ${endpoint.address}`;
 }

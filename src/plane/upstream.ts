@@ -1,20 +1,26 @@
 /** One backend connection: requests out, responses in, one after the other. */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Clock } from "../base/clock.ts";
 import { assert, type FaultCode } from "../base/fault.ts";
 import type { Endpoint } from "../domain/route.ts";
 import { BodyReader, type BodySink } from "../http/body.ts";
-import { LIMITS, responseBody, type BodyKind, type ResponseHead } from "../http/head.ts";
+import { LIMITS, fieldValue, responseBody, type BodyKind, type ResponseHead } from "../http/head.ts";
 import { parseResponseHead } from "../http/parse.ts";
+import { responseHeadLength } from "../http/scan.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
+import { NameFault, dial, type Target } from "./dial.ts";
+import type { Resolver } from "./resolver.ts";
 
 /** Gets what a backend answers, in this order: interim heads, a head, data, then an end or a fault. */
 export interface UpstreamHandler {
   onInterim(head: ResponseHead): void;
   onHead(head: ResponseHead, body: BodyKind): void;
+  /** It became a WebSocket: data follows both ways, until the end. */
+  onUpgrade(head: ResponseHead): void;
   /** The bytes are only valid during the call. */
   onData(bytes: Buffer): void;
-  onEnd(): void;
+  /** `trailers`: complete lines that may be passed on. */
+  onEnd(trailers: string): void;
   /** The connection failed. Nothing more comes. */
   onFault(code: FaultCode): void;
   /** All that arrived together has been handed over. */
@@ -40,11 +46,22 @@ export interface UpstreamOwner {
 export interface UpstreamShared {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
+  readonly resolver: Resolver;
   /** Every read lands here: one buffer serves all connections, since handlers copy what they keep. */
   readonly readBuffer: Buffer;
 }
 
-/** Times of one request in milliseconds. */
+/** A request's head as it is sent, and what its answer depends on. */
+export interface UpstreamRequest {
+  readonly text: string;
+  readonly method: string;
+  /** It asks for a WebSocket. */
+  readonly isUpgrade: boolean;
+}
+
+const NO_REQUEST: UpstreamRequest = { text: "", method: "", isUpgrade: false };
+
+/** Times of one request in milliseconds; 0 for no limit. */
 export interface UpstreamTimes {
   readonly responseMs: number;
   readonly idleMs: number;
@@ -56,6 +73,13 @@ const IDLE_MS = 4_000;
 const IDLE_MARGIN_MS = 1_000;
 /** A hint may prolong the life of an idle connection, up to here. */
 const IDLE_MS_MAX = 60_000;
+/** A connection that serves one client only is seldom needed again. */
+const OWN_IDLE_MS = 1_000;
+
+/** A WebSocket on which nothing passes for so long, in either direction, is closed. */
+const TUNNEL_IDLE_MS = 3_600_000;
+/** Streams of events are silent for as long as nothing happens. */
+const EVENT_STREAM = /^text\/event-stream\b/i;
 
 const NO_TIMES: UpstreamTimes = { responseMs: 0, idleMs: 0 };
 
@@ -68,6 +92,8 @@ const NO_TIMES: UpstreamTimes = { responseMs: 0, idleMs: 0 };
 export class UpstreamConnection implements Timed, BodySink {
   deadlineMs: number;
   readonly endpoint: Endpoint;
+  /** The address of the one client that it serves, or null when it serves everybody. */
+  readonly client: string | null;
   /** Responses it has carried completely. */
   served = 0;
   readonly #socket: Socket;
@@ -77,7 +103,8 @@ export class UpstreamConnection implements Timed, BodySink {
   #isConnected = false;
   #isClosed = false;
   #times: UpstreamTimes = NO_TIMES;
-  #method = "";
+  #request: UpstreamRequest = NO_REQUEST;
+  #isTunnel = false;
   /** The head so far while it is incomplete. */
   #partial = "";
   #head: ResponseHead | null = null;
@@ -85,13 +112,16 @@ export class UpstreamConnection implements Timed, BodySink {
   #interims = 0;
   #isRequestDone = false;
   #hasResponseBytes = false;
-  #idleMs = IDLE_MS;
+  #idleMs: number;
+  #remoteAddress = "";
 
-  constructor(endpoint: Endpoint, connectMs: number, shared: UpstreamShared, owner: UpstreamOwner) {
-    this.endpoint = endpoint;
+  constructor(target: Target, shared: UpstreamShared, owner: UpstreamOwner) {
+    this.endpoint = target.endpoint;
+    this.client = target.client?.address ?? null;
+    this.#idleMs = this.client === null ? IDLE_MS : OWN_IDLE_MS;
     this.#owner = owner;
     this.#shared = shared;
-    this.deadlineMs = shared.clock.nowMs() + connectMs;
+    this.deadlineMs = shared.clock.nowMs() + target.connectMs;
     shared.deadlines.add(this);
     const onread = {
       buffer: shared.readBuffer,
@@ -100,11 +130,13 @@ export class UpstreamConnection implements Timed, BodySink {
         return true;
       },
     };
-    this.#socket = connect({ host: endpoint.host, port: endpoint.port, noDelay: true, onread });
+    this.#socket = dial(target, shared.resolver, onread);
     this.#socket.on("connect", () => this.#onConnect());
     this.#socket.on("drain", () => this.#onDrain());
     this.#socket.on("end", () => this.#onEnd());
-    this.#socket.on("error", () => this.#fail("UPSTREAM_RESET"));
+    this.#socket.on("error", (error) =>
+      this.#fail(error instanceof NameFault ? "NAME_UNRESOLVED" : "UPSTREAM_RESET"),
+    );
     this.#socket.on("close", () => this.#fail("UPSTREAM_RESET"));
   }
 
@@ -118,37 +150,49 @@ export class UpstreamConnection implements Timed, BodySink {
     return this.served > 0;
   }
 
+  /** The address that accepted it, without a zone; empty until then, and for Unix sockets. */
+  get remoteAddress(): string {
+    return this.#remoteAddress;
+  }
+
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  /** Begins a request. `head` is complete; the body follows by `write`, then `endRequest`. */
-  send(head: string, method: string, handler: UpstreamHandler, times: UpstreamTimes): void {
+  /** Begins a request. Its head is complete; the body follows by `write`, then `endRequest`. */
+  send(request: UpstreamRequest, handler: UpstreamHandler, times: UpstreamTimes): void {
     assert(this.#isConnected && !this.#isClosed && this.#handler === null, "requests go on idle connections");
     this.#handler = handler;
     this.#times = times;
-    this.#method = method;
+    this.#request = request;
+    this.#isTunnel = false;
     this.#head = null;
     this.#body = null;
     this.#interims = 0;
     this.#isRequestDone = false;
     this.#hasResponseBytes = false;
     this.deadlineMs = Infinity;
-    this.#socket.write(head, "latin1");
+    this.#socket.write(request.text, "latin1");
   }
 
   /** Sends bytes of the body. Gives whether more may follow at once; otherwise `onDrain` tells. Keeps the buffer. */
   write(bytes: Buffer | string): boolean {
-    if (this.#isClosed || this.#socket.write(bytes, "latin1")) return true;
+    if (this.#isClosed) return true;
+    const mayFollow = this.#socket.write(bytes, "latin1");
+    if (this.#isTunnel) this.#touch();
+    if (mayFollow) return true;
     // It has limited time to take what it was sent; a client that sends slowly is not its fault.
-    this.deadlineMs = this.#shared.clock.nowMs() + this.#times.idleMs;
+    this.#touch();
     return false;
   }
 
   /** Tells that the request is complete: the time to answer starts now. */
   endRequest(): void {
     this.#isRequestDone = true;
-    if (this.#head === null) this.deadlineMs = this.#shared.clock.nowMs() + this.#times.responseMs;
+    if (this.#isTunnel) this.#socket.end();
+    const { responseMs } = this.#times;
+    if (this.#head !== null) return;
+    this.deadlineMs = responseMs === 0 ? Infinity : this.#shared.clock.nowMs() + responseMs;
   }
 
   pause(): void {
@@ -182,6 +226,7 @@ export class UpstreamConnection implements Timed, BodySink {
   #onConnect(): void {
     if (this.#isClosed) return;
     this.#isConnected = true;
+    this.#remoteAddress = (this.#socket.remoteAddress ?? "").replace(/%.*$/, "");
     this.#startIdling();
     this.#owner.onConnected(this);
   }
@@ -198,7 +243,8 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #touch(): void {
-    this.deadlineMs = this.#shared.clock.nowMs() + this.#times.idleMs;
+    const { idleMs } = this.#times;
+    this.deadlineMs = idleMs === 0 ? Infinity : this.#shared.clock.nowMs() + idleMs;
   }
 
   #onRead(buffer: Buffer, length: number): void {
@@ -221,30 +267,26 @@ export class UpstreamConnection implements Timed, BodySink {
     let text = this.#partial + bytes.toString("latin1");
     let skipped = bytes.length - text.length;
     for (;;) {
-      const end = text.indexOf("\r\n\r\n");
-      if (end === -1 || end + 4 > LIMITS.responseHeadBytes) return this.#keepPartial(text);
-      const head = parseResponseHead(text.slice(0, end + 4));
+      const length = responseHeadLength(text);
+      if (typeof length === "string") return this.#refuse(length);
+      if (length === 0) {
+        this.#partial = text;
+        return -1;
+      }
+      const head = parseResponseHead(text.slice(0, length));
       if (typeof head === "string") return this.#refuse(head);
-      text = text.slice(end + 4);
-      skipped += end + 4;
+      text = text.slice(length);
+      skipped += length;
       this.#partial = "";
       if (head.status >= 200) return this.#startBody(head, skipped);
+      if (head.status === 101 && this.#mayBecomeTunnel(head)) return this.#startTunnel(head, skipped);
       if (!this.#passInterim(head)) return -1;
       if (text === "") return -1;
     }
   }
 
-  #keepPartial(text: string): number {
-    if (text.length > LIMITS.responseHeadBytes) return this.#refuse("RESPONSE_TOO_LARGE");
-    // A line feed without carriage return will not become right.
-    if (/(?<!\r)\n/.test(text)) return this.#refuse("BAD_RESPONSE");
-    this.#partial = text;
-    return -1;
-  }
-
   #passInterim(head: ResponseHead): boolean {
     this.#interims++;
-    // 101 answers an upgrade, and none was asked for.
     if (head.status === 101 || this.#interims > LIMITS.interimResponses) {
       this.#refuse("BAD_RESPONSE");
       return false;
@@ -258,9 +300,26 @@ export class UpstreamConnection implements Timed, BodySink {
     return -1;
   }
 
+  /** 101 answers an upgrade, if one was asked for. Source: RFC 9110 section 15.2.2, RFC 6455 section 4.2.2. */
+  #mayBecomeTunnel(head: ResponseHead): boolean {
+    return this.#request.isUpgrade && head.isWebSocket;
+  }
+
+  #startTunnel(head: ResponseHead, at: number): number {
+    this.#isTunnel = true;
+    this.#head = head;
+    this.#times = { responseMs: 0, idleMs: TUNNEL_IDLE_MS };
+    this.#body = new BodyReader("close", 0);
+    this.#touch();
+    this.#handler?.onUpgrade(head);
+    return this.#handler === null ? -1 : at;
+  }
+
   #startBody(head: ResponseHead, at: number): number {
     this.#head = head;
-    const kind = responseBody(head, this.#method);
+    if (EVENT_STREAM.test(fieldValue(head, "content-type") ?? ""))
+      this.#times = { ...this.#times, idleMs: 0 };
+    const kind = responseBody(head, this.#request.method);
     this.#body = new BodyReader(kind, head.contentLength);
     this.#touch();
     this.#handler?.onHead(head, kind);
@@ -280,11 +339,12 @@ export class UpstreamConnection implements Timed, BodySink {
   #finish(hasExcess: boolean): void {
     const handler = this.#handler as UpstreamHandler;
     const head = this.#head as ResponseHead;
+    const { trailers } = this.#body as BodyReader;
     this.#handler = null;
     this.served++;
     if (head.keepAliveSeconds >= 0) {
       const hintMs = head.keepAliveSeconds * 1000 - IDLE_MARGIN_MS;
-      this.#idleMs = Math.min(IDLE_MS_MAX, Math.max(0, hintMs));
+      this.#idleMs = Math.min(this.client === null ? IDLE_MS_MAX : OWN_IDLE_MS, Math.max(0, hintMs));
     }
     if (hasExcess) this.#owner.onExcess();
     const isReusable = !hasExcess && this.#isRequestDone && head.keepAlive && this.#idleMs > 0;
@@ -292,11 +352,10 @@ export class UpstreamConnection implements Timed, BodySink {
       this.#startIdling();
       // First, so that what follows on the client's connection finds it.
       this.#owner.onIdle(this);
-      handler.onEnd();
     } else {
       this.#close();
-      handler.onEnd();
     }
+    handler.onEnd(trailers);
   }
 
   #onEnd(): void {
@@ -306,7 +365,7 @@ export class UpstreamConnection implements Timed, BodySink {
       const handler = this.#handler;
       this.#close();
       this.#handler = null;
-      handler.onEnd();
+      handler.onEnd("");
       handler.onFlush();
     } else {
       this.#fail("UPSTREAM_RESET");
@@ -319,7 +378,7 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#handler = null;
     this.#close();
     if (!this.#isConnected) {
-      this.#owner.onConnectFault(this, code === "CONNECT_TIMEOUT" ? code : "CONNECT_FAILED");
+      this.#owner.onConnectFault(this, code === "UPSTREAM_RESET" ? "CONNECT_FAILED" : code);
     } else if (handler !== null) {
       handler.onFault(this.#head !== null && code === "UPSTREAM_RESET" ? "RESPONSE_TRUNCATED" : code);
     }

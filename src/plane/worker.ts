@@ -11,7 +11,14 @@ import type { Logger } from "../base/logger.ts";
 import { systemRandom } from "../base/random.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { WorkerSnapshot } from "../shared/counters.ts";
-import { PROTOCOL, TICK_MS, type ControlMessage, type DrainOptions } from "../shared/messages.ts";
+import {
+  PROTOCOL,
+  TICK_MS,
+  readListening,
+  type ControlMessage,
+  type DrainOptions,
+  type PlaneOptions,
+} from "../shared/messages.ts";
 import { SWEEP_MS } from "./deadlines.ts";
 import { ControlLink } from "./link.ts";
 import { Listener } from "./listener.ts";
@@ -22,12 +29,14 @@ const FIRST_FD = 3;
 /** A stopping worker waits this long for its last words to be read. */
 const LAST_WORDS_MS = 500;
 
+const AT_ONCE: DrainOptions = { graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 };
+
 /** What a worker is started with. */
 interface WorkerOptions {
   readonly socket: string;
   readonly worker: number;
   readonly version: string;
-  /** The listening addresses, as the settings write them. */
+  /** The listening addresses, as `writeListening` gives them. */
   readonly listen: readonly string[];
 }
 
@@ -35,8 +44,8 @@ interface WorkerOptions {
 class Worker {
   readonly #options: WorkerOptions;
   readonly #log: Logger;
-  readonly #plane = new Plane(systemClock, systemRandom());
-  readonly #listener = new Listener(this.#plane);
+  readonly #plane: Plane;
+  readonly #listener: Listener;
   readonly #link: ControlLink;
   #isListening = false;
   #isDraining = false;
@@ -48,6 +57,8 @@ class Worker {
   constructor(options: WorkerOptions, log: Logger) {
     this.#options = options;
     this.#log = log;
+    this.#plane = new Plane(systemClock, systemRandom(), { log });
+    this.#listener = new Listener(this.#plane);
     this.#link = new ControlLink(options.socket, {
       onOpen: () => this.#hello(),
       onMessage: (message) => this.#onMessage(message),
@@ -86,7 +97,7 @@ class Worker {
   #onMessage(message: ControlMessage): void {
     switch (message.type) {
       case "configure":
-        this.#plane.configure(message.options);
+        this.#configure(message.options);
         this.#isConfigured = true;
         void this.#listenWhenReady();
         break;
@@ -94,12 +105,17 @@ class Worker {
         this.#follow(message.spec);
         break;
       case "drain":
-        this.drain(message.now ? { graceMs: 0, idleMs: 0, deadlineMs: 0 } : message.options);
+        this.drain(message.now ? AT_ONCE : message.options);
         break;
       case "spawn":
         this.#spawn(message.worker);
         break;
     }
+  }
+
+  #configure(options: PlaneOptions): void {
+    const problem = this.#plane.configure(options);
+    if (problem !== null) this.#log.error({ path: options.accessLog.path }, problem);
   }
 
   #follow(spec: TableSpec): void {
@@ -121,7 +137,10 @@ class Worker {
     // Before the first request, so that a new worker is not mistaken for one with a past.
     this.#report();
     try {
-      await Promise.all(this.#options.listen.map((_, index) => this.#listener.listen(FIRST_FD + index)));
+      const { listen } = this.#options;
+      await Promise.all(
+        listen.map((text, index) => this.#listener.listen(FIRST_FD + index, readListening(text))),
+      );
     } catch (error) {
       this.#log.error({ err: error, listen: this.#options.listen }, "cannot listen");
       process.exit(1);
@@ -162,6 +181,8 @@ class Worker {
       upstreamNow: this.#plane.pool.now(),
       upstreamExcess: this.#plane.pool.excess,
       logLinesDropped: this.#plane.log.dropped,
+      fieldsDropped: this.#plane.fieldsDropped,
+      lookupsFailed: this.#plane.resolver.failures,
       loopUtilization: loop.utilization,
       rssBytes: process.memoryUsage.rss(),
     };
@@ -204,7 +225,7 @@ function argumentsOf(options: WorkerOptions): string[] {
 }
 
 /** How a worker that is stopped by a signal of its own drains. */
-const OWN_DRAIN: DrainOptions = { graceMs: 0, idleMs: 5_000, deadlineMs: 120_000 };
+const OWN_DRAIN: DrainOptions = { graceMs: 0, idleMs: 5_000, deadlineMs: 120_000, tunnelsMs: 3_600_000 };
 
 function main(): void {
   enableCompileCache();

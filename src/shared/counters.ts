@@ -42,6 +42,10 @@ export interface WorkerSnapshot {
   /** Upstream connections closed because bytes came after a complete response. */
   readonly upstreamExcess: number;
   readonly logLinesDropped: number;
+  /** Header and trailer fields not passed on because they could pass for others, or do not belong into trailers. */
+  readonly fieldsDropped: number;
+  /** Questions for the addresses of an endpoint's name that got no answer. */
+  readonly lookupsFailed: number;
   /** 0 to 1, since the last snapshot. */
   readonly loopUtilization: number;
   readonly rssBytes: number;

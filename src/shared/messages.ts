@@ -8,6 +8,28 @@ export const PROTOCOL = 1;
 /** How often workers report their counters, in milliseconds. */
 export const TICK_MS = 250;
 
+/** What a worker must know of a listening socket besides its descriptor. */
+export interface Listening {
+  /** Its clients have no IP address. */
+  readonly isUnix: boolean;
+  /** Every connection must begin with a PROXY header. */
+  readonly takesProxyHeader: boolean;
+}
+
+const PROXY_HEADER_MARK = "proxy_protocol ";
+
+/** A listening address in one text, as workers get it and as fleets recognise it. No address begins with the mark. */
+export function writeListening(address: string, takesProxyHeader: boolean): string {
+  return takesProxyHeader ? PROXY_HEADER_MARK + address : address;
+}
+
+/** What that text says. */
+export function readListening(text: string): Listening {
+  const takesProxyHeader = text.startsWith(PROXY_HEADER_MARK);
+  const address = takesProxyHeader ? text.slice(PROXY_HEADER_MARK.length) : text;
+  return { isUnix: address.startsWith("unix:"), takesProxyHeader };
+}
+
 /** How a worker writes its access log. */
 export interface AccessLogOptions {
   readonly format: "json" | "combined" | "off";
@@ -23,8 +45,10 @@ export interface DrainOptions {
   readonly graceMs: number;
   /** Idle kept-alive connections may still bring one request for this long after the grace. */
   readonly idleMs: number;
-  /** Whatever is still open is cut then. */
+  /** Whatever is still open is cut then, except WebSockets. */
   readonly deadlineMs: number;
+  /** WebSockets that are still open are cut then. */
+  readonly tunnelsMs: number;
 }
 
 /** What the workers need of the settings. Reloadable at any time. */
@@ -35,6 +59,10 @@ export interface PlaneOptions {
   readonly trustedProxies: readonly string[];
   /** Client connections one worker holds at most; more are answered 503 and closed. */
   readonly connectionsMax: number;
+  /** Connections of one client address in one worker at most; more are answered 503. Trusted proxies may hold more. */
+  readonly connectionsPerAddressMax: number;
+  /** Requests of one client address that have begun to arrive and are not readable yet, at most. */
+  readonly headsPerAddressMax: number;
 }
 
 /** From the control process to a worker. */

@@ -212,7 +212,10 @@ describe("a drained plane", () => {
     one.send(GET);
     await until("the request arrives", () => legacy.received.endsWith("\r\n\r\n"));
     let isDrained = false;
-    started.listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 60_000 }, () => (isDrained = true));
+    started.listener.drain(
+      { graceMs: 0, idleMs: 0, deadlineMs: 60_000, tunnelsMs: 60_000 },
+      () => (isDrained = true),
+    );
     const late = stage.client(started.port);
     await late.seesEnd();
     expect(isDrained).toBe(false);

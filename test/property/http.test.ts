@@ -5,7 +5,7 @@ import { BodyReader } from "../../src/http/body.ts";
 import { requestForward } from "../../src/http/forward.ts";
 import { FIELD_STRIDE, type RequestHead } from "../../src/http/head.ts";
 import { parseRequestHead } from "../../src/http/parse.ts";
-import { LAST_CHUNK, chunkSize } from "../../src/http/write.ts";
+import { chunkSize, lastChunk } from "../../src/http/write.ts";
 
 const token = fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}$/);
 const value = fc.stringMatching(
@@ -49,7 +49,7 @@ describe("a request head", () => {
       fc.property(fc.array(field, { maxLength: 30 }), (fields) => {
         const lines = fields.map(([name, text]) => `${name}: ${text}\r\n`).join("");
         const head = parsed(`POST /p?q HTTP/1.1\r\nHost: h\r\n${lines}Content-Length: 3\r\n\r\n`);
-        const context = { peerAddress: "::1", isPeerTrusted: false, requestId: "r" };
+        const context = { peerAddress: "::1", isPeerTrusted: false, requestId: "r", isUpgrade: false };
         const again = parsed(requestForward(head, context));
         expect(fieldsOf(again).slice(1, 1 + fields.length)).toEqual(fields);
         expect(again).toMatchObject({ method: "POST", target: "/p?q", body: "length", contentLength: 3 });
@@ -76,7 +76,9 @@ describe("a chunked body", () => {
     fc.assert(
       fc.property(chunks, cuts, fc.string({ maxLength: 20 }), (pieces, places, rest) => {
         const parts = pieces.flatMap((piece) => [chunkSize(piece.length), Buffer.from(piece), "\r\n"]);
-        const wire = Buffer.concat([...parts, LAST_CHUNK, rest].map((part) => Buffer.from(part as Buffer)));
+        const wire = Buffer.concat(
+          [...parts, lastChunk(""), rest].map((part) => Buffer.from(part as Buffer)),
+        );
         const reader = new BodyReader("chunked", 0);
         const read: Buffer[] = [];
         const sink = { onBody: (bytes: Buffer) => void read.push(Buffer.from(bytes)) };

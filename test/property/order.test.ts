@@ -74,6 +74,8 @@ function routeOf(match: Match, position: number): Route {
     pins: [],
     timeouts: { connectMs: 1, responseMs: 1, idleMs: 1 },
     retries: { attempts: 0, bodyBytesMax: 0 },
+    websocket: true,
+    trailers: false,
     expose: false,
   };
 }

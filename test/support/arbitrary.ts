@@ -57,7 +57,12 @@ const visibleArbitrary = fc.string({
 });
 const valueArbitrary = fc.oneof(visibleArbitrary, fc.constantFrom("", "true", "a b", "日本", "ü"));
 
-const endpointArbitrary: fc.Arbitrary<Endpoint> = fc
+const unixEndpointArbitrary: fc.Arbitrary<Endpoint> = fc
+  .array(word(`${ALPHABET}${DIGITS}_-`, 1, 8), { minLength: 1, maxLength: 3 })
+  .map((parts) => `/${parts.join("/")}.sock`)
+  .map((path) => ({ address: `unix:${path}`, path }));
+
+const tcpEndpointArbitrary: fc.Arbitrary<Endpoint> = fc
   .tuple(
     fc.oneof(
       fc.ipV4(),
@@ -72,6 +77,8 @@ const endpointArbitrary: fc.Arbitrary<Endpoint> = fc
     host: host.replace(/^\[(.*)\]$/, "$1"),
     port: port ?? 80,
   }));
+
+const endpointArbitrary = fc.oneof({ weight: 4, arbitrary: tcpEndpointArbitrary }, unixEndpointArbitrary);
 
 const pathArbitrary = fc
   .array(word(`${ALPHABET}${DIGITS}-_~!$&'()+,;=:@`, 0, 6), { maxLength: 4 })
@@ -151,8 +158,8 @@ function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
       pins: fc.array(pinArbitrary, { maxLength: 3 }),
       timeouts: shape({
         connectMs: durationArbitrary,
-        responseMs: durationArbitrary,
-        idleMs: durationArbitrary,
+        responseMs: fc.oneof(fc.constant(0), durationArbitrary),
+        idleMs: fc.oneof(fc.constant(0), durationArbitrary),
       }),
       retries: shape({
         attempts: fc.integer({ min: 0, max: TABLE_LIMITS.retryAttempts }),
@@ -161,6 +168,8 @@ function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
           fc.constantFrom(0, 1024, 65_536, TABLE_LIMITS.retryBodyBytes),
         ),
       }),
+      websocket: fc.boolean(),
+      trailers: fc.boolean(),
       expose: fc.boolean(),
     });
   });
@@ -173,14 +182,16 @@ const backendsArbitrary: fc.Arbitrary<Backend[]> = fc
   .chain((names) =>
     fc.tuple(
       ...names.map((name) =>
-        shape({
-          id: fc.constant(name as BackendId),
-          endpoints: fc.uniqueArray(endpointArbitrary, {
-            minLength: 1,
-            maxLength: 3,
-            selector: (endpoint) => `${endpoint.host} ${endpoint.port}`,
-          }),
-        }),
+        fc
+          .tuple(
+            fc.uniqueArray(endpointArbitrary, {
+              minLength: 1,
+              maxLength: 3,
+              selector: (one) => ("path" in one ? one.path : `${one.host} ${one.port}`),
+            }),
+            fc.constantFrom({}, { proxyProtocol: "v1" as const }, { proxyProtocol: "v2" as const }),
+          )
+          .map(([endpoints, greeting]) => ({ id: name as BackendId, endpoints, ...greeting })),
       ),
     ),
   );

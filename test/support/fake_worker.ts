@@ -119,6 +119,8 @@ function report(): void {
     upstreamNow: [],
     upstreamExcess: 0,
     logLinesDropped: 0,
+    fieldsDropped: 0,
+    lookupsFailed: 0,
   };
   const worker = { ...zero, connectionsOpenNow: 7, loopUtilization: 0.5, rssBytes: 1 };
   link.channel?.send({ type: "counters", worker, cells: [] });

@@ -1,9 +1,10 @@
 /** A whole data plane in the test's own process: real sockets on loopback, scripted backends, a clock moved by hand. */
-import { BoundSocket } from "node:net";
+import { BoundSocket, type BoundSocketOptions } from "node:net";
 import { systemRandom } from "../../src/base/random.ts";
-import type { BackendId, Route, RouteId, TableSpec } from "../../src/domain/route.ts";
+import type { BackendId, Endpoint, Route, RouteId, TableSpec } from "../../src/domain/route.ts";
 import { Listener } from "../../src/plane/listener.ts";
 import { Plane } from "../../src/plane/plane.ts";
+import type { Lookup } from "../../src/plane/resolver.ts";
 import type { CellSnapshot } from "../../src/shared/counters.ts";
 import type { PlaneOptions } from "../../src/shared/messages.ts";
 import { ManualClock } from "./clock.ts";
@@ -16,39 +17,60 @@ export const GET = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 const OPTIONS: PlaneOptions = {
   accessLog: { format: "off", samplePercent: 100 },
-  drain: { graceMs: 0, idleMs: 0, deadlineMs: 0 },
+  drain: { graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 },
   trustedProxies: [],
   connectionsMax: 1000,
+  connectionsPerAddressMax: 1000,
+  headsPerAddressMax: 100,
 };
+
+/** Where the two backends are: ports of this machine, or whole endpoints. */
+export interface Backends {
+  readonly legacy: readonly (number | Endpoint)[];
+  readonly candidate?: readonly (number | Endpoint)[];
+  /** For legacy. */
+  readonly proxyProtocol?: "v1" | "v2";
+}
+
+/** What a plane may find around it: answers to names, a Unix socket instead of a port, PROXY headers. */
+export interface Surroundings {
+  readonly lookup?: Lookup;
+  readonly path?: string;
+  readonly takesProxyHeader?: boolean;
+}
 
 /** A listening plane. */
 export interface TestPlane {
   readonly plane: Plane;
   readonly listener: Listener;
+  /** 0 on a Unix socket. */
   readonly port: number;
   /** Moves the clock and looks at all deadlines. */
   pass(ms: number): void;
   /** Serves another table with one route. */
-  serve(route: Partial<Route>, ports: { legacy: number[]; candidate?: number[] }): void;
+  serve(route: Partial<Route>, ports: Backends): void;
   close(): Promise<void>;
 }
 
 /** Starts a plane with one route for everything, all of it on legacy unless `route` says otherwise. */
 export async function startPlane(
-  ports: { legacy: number[]; candidate?: number[] },
+  ports: Backends,
   route: Partial<Route> = {},
   options: Partial<PlaneOptions> = {},
+  around: Surroundings = {},
 ): Promise<TestPlane> {
   const clock = new ManualClock();
-  const plane = new Plane(clock, systemRandom());
+  const { lookup, path, takesProxyHeader = false } = around;
+  const plane = new Plane(clock, systemRandom(), lookup === undefined ? {} : { lookup });
   plane.configure({ ...OPTIONS, ...options });
   const listener = new Listener(plane);
   let revision = 0;
   const serve: TestPlane["serve"] = (change, to) => plane.follow(tableOf(++revision, change, to));
   serve(route, ports);
-  const bound = new BoundSocket({ host: "127.0.0.1", port: 0 });
-  const { port } = bound.address();
-  await listener.listen(bound.fd());
+  const unixOptions: BoundSocketOptions & { readonly path?: string } = path === undefined ? {} : { path };
+  const bound = new BoundSocket(path === undefined ? { host: "127.0.0.1", port: 0 } : unixOptions);
+  const port = path === undefined ? bound.address().port : 0;
+  await listener.listen(bound.fd(), { isUnix: path !== undefined, takesProxyHeader });
   return {
     plane,
     listener,
@@ -61,7 +83,7 @@ export async function startPlane(
     close: () =>
       new Promise((resolve) => {
         plane.pool.closeIdle();
-        listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0 }, () => {
+        listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, () => {
           bound.close();
           resolve();
         });
@@ -69,12 +91,10 @@ export async function startPlane(
   };
 }
 
-function tableOf(
-  revision: number,
-  change: Partial<Route>,
-  ports: { legacy: number[]; candidate?: number[] },
-): TableSpec {
-  const endpoint = (port: number) => ({ address: `http://127.0.0.1:${port}`, host: "127.0.0.1", port });
+function tableOf(revision: number, change: Partial<Route>, ports: Backends): TableSpec {
+  const endpoint = (one: number | Endpoint): Endpoint =>
+    typeof one === "number" ? { address: `http://127.0.0.1:${one}`, host: "127.0.0.1", port: one } : one;
+  const greeting = ports.proxyProtocol === undefined ? {} : { proxyProtocol: ports.proxyProtocol };
   const route: Route = {
     id: "all" as RouteId,
     match: { hosts: [], path: { kind: "prefix", value: "/" }, methods: [], conditions: [] },
@@ -84,11 +104,13 @@ function tableOf(
     pins: [],
     timeouts: { connectMs: 3000, responseMs: 60_000, idleMs: 60_000 },
     retries: { attempts: 1, bodyBytesMax: 65_536 },
+    websocket: true,
+    trailers: false,
     expose: false,
     ...change,
   };
   const backends = [
-    { id: "legacy" as BackendId, endpoints: ports.legacy.map(endpoint) },
+    { id: "legacy" as BackendId, endpoints: ports.legacy.map(endpoint), ...greeting },
     { id: "new" as BackendId, endpoints: (ports.candidate ?? ports.legacy).map(endpoint) },
   ];
   return { revision, backends, routes: [route] };
@@ -98,11 +120,14 @@ function tableOf(
 export class PlaneStage {
   readonly #cleanups: (() => Promise<void> | void)[] = [];
 
-  /** A scripted backend on a port of its own. */
-  async backend(script: RawBackend["script"]): Promise<RawBackend & { readonly port: number }> {
+  /** A scripted backend on a port of its own, or at another place. */
+  async backend(
+    script: RawBackend["script"],
+    at?: Parameters<RawBackend["listen"]>[0],
+  ): Promise<RawBackend & { readonly port: number }> {
     const raw = new RawBackend();
     raw.script = script;
-    const port = await raw.listen();
+    const port = await raw.listen(at);
     this.#cleanups.push(() => raw.close());
     return Object.assign(raw, { port });
   }
@@ -113,8 +138,8 @@ export class PlaneStage {
     return started;
   }
 
-  client(port: number): RawClient {
-    const raw = new RawClient(port);
+  client(to: number | string): RawClient {
+    const raw = new RawClient(to);
     this.#cleanups.push(() => raw.close());
     return raw;
   }

@@ -10,8 +10,11 @@ export class RawClient {
   isEnded = false;
   isReset = false;
 
-  constructor(port: number) {
-    this.#socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  /** Connects to a port of 127.0.0.1 or of another host, or to the path of a Unix socket. */
+  constructor(to: number | string | { readonly host: string; readonly port: number }) {
+    const tcp = typeof to === "number" ? { port: to, host: "127.0.0.1" } : to;
+    const place = typeof tcp === "string" ? { path: tcp } : tcp;
+    this.#socket = connect({ ...place, allowHalfOpen: true });
     this.#socket.on("data", (bytes) => (this.received += bytes.toString("latin1")));
     this.#socket.on("end", () => (this.isEnded = true));
     this.#socket.on("error", () => (this.isReset = true));
@@ -94,9 +97,16 @@ export class RawBackend {
     return this.connections.map((one) => one.received).join("");
   }
 
-  listen(port = 0): Promise<number> {
+  /** Gives the port, or 0 on a Unix socket. */
+  listen(
+    at: number | { readonly host: string; readonly port: number } | { readonly path: string } = 0,
+  ): Promise<number> {
+    const place = typeof at === "number" ? { port: at, host: "127.0.0.1" } : at;
     return new Promise((resolve) => {
-      this.#server.listen(port, "127.0.0.1", () => resolve((this.#server.address() as AddressInfo).port));
+      this.#server.listen(place, () => {
+        const address = this.#server.address() as AddressInfo | string;
+        resolve(typeof address === "string" ? 0 : address.port);
+      });
     });
   }
 

@@ -11,6 +11,8 @@ const WORKER: WorkerSnapshot = {
   upstreamNow: [],
   upstreamExcess: 0,
   logLinesDropped: 0,
+  fieldsDropped: 0,
+  lookupsFailed: 0,
   loopUtilization: 0,
   rssBytes: 0,
 };

@@ -43,9 +43,11 @@ describe("a file that only listens", () => {
       store: { sqlite: "./data/crossfade.db" },
       plane: {
         accessLog: { format: "json", samplePercent: 100 },
-        drain: { graceMs: 5000, idleMs: 15_000, deadlineMs: 120_000 },
+        drain: { graceMs: 5000, idleMs: 15_000, deadlineMs: 120_000, tunnelsMs: 3_600_000 },
         trustedProxies: [],
         connectionsMax: 20_000,
+        connectionsPerAddressMax: 2000,
+        headsPerAddressMax: 200,
       },
       logLevel: "info",
       table: null,
@@ -94,9 +96,11 @@ table:
     expect(settings.logLevel).toBe("debug");
     expect(settings.plane).toEqual({
       accessLog: { format: "combined", samplePercent: 12.5, path: "access.log" },
-      drain: { graceMs: 0, idleMs: 250, deadlineMs: 3_600_000 },
+      drain: { graceMs: 0, idleMs: 250, deadlineMs: 3_600_000, tunnelsMs: 3_600_000 },
       trustedProxies: ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"],
       connectionsMax: 7,
+      connectionsPerAddressMax: 2000,
+      headsPerAddressMax: 200,
     });
   });
 
@@ -212,7 +216,6 @@ table:
     ["trusted_proxies: ['::/129']", /is not a range of addresses/],
     ["trusted_proxies: [10.0.0.1, 10.0.0.1/32]", /the same as entry 0/],
     ["store: { redis: {} }", 'c.yaml:2:10: /store/redis: "redis" is not supported by this version'],
-    ["drain: { tunnels: 1h }", 'c.yaml:2:10: /drain/tunnels: "tunnels" is not supported by this version'],
     ["drain: { grace: 3m }", /\/drain\/deadline: the deadline cannot come before the end of the grace/],
     [
       "access_log: { format: jsn }",

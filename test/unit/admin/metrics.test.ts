@@ -19,6 +19,8 @@ const worker: WorkerSnapshot = {
   ],
   upstreamExcess: 5,
   logLinesDropped: 6,
+  fieldsDropped: 6,
+  lookupsFailed: 7,
   loopUtilization: 0.25,
   rssBytes: 1,
 };
@@ -101,6 +103,7 @@ describe("a scrape", () => {
     expect(valueOf(text, "crossfade_connections_accepted_total")).toBe(33);
     expect(valueOf(text, "crossfade_connections_refused_total")).toBe(6);
     expect(valueOf(text, "crossfade_upstream_excess_total")).toBe(15);
+    expect(valueOf(text, "crossfade_lookups_failed_total")).toBe(21);
     expect(valueOf(text, "crossfade_log_lines_dropped_total")).toBe(18);
     expect(valueOf(text, 'crossfade_worker_event_loop_utilization{worker="0"}')).toBe(0.25);
     expect(valueOf(text, 'crossfade_worker_event_loop_utilization{worker="1"}')).toBe(0.5);

@@ -191,6 +191,8 @@ describe("GET /v1/routes/{id}/health", () => {
       upstreamNow: [],
       upstreamExcess: 0,
       logLinesDropped: 0,
+      fieldsDropped: 0,
+      lookupsFailed: 0,
       loopUtilization: 0,
       rssBytes: 0,
     };

@@ -15,6 +15,8 @@ const idle: WorkerSnapshot = {
   upstreamNow: [],
   upstreamExcess: 0,
   logLinesDropped: 0,
+  fieldsDropped: 0,
+  lookupsFailed: 0,
   loopUtilization: 0,
   rssBytes: 0,
 };
@@ -79,6 +81,8 @@ describe("totals", () => {
       connectionsRefused: 2,
       upstreamExcess: 1,
       logLinesDropped: 3,
+      fieldsDropped: 3,
+      lookupsFailed: 4,
     };
     sampler.report("0.10", counted, [cell("old", 10, { faults: [["UPSTREAM_RESET", 2]] })]);
     sampler.retire("0.10");

@@ -62,6 +62,16 @@ describe("differenceOf", () => {
     ]);
   });
 
+  it("a PROXY header that is asked for is named", () => {
+    const one = { endpoints: ["http://127.0.0.1:9001"] };
+    const before = documentOf({ backends: { one }, routes: [] });
+    const after = documentOf({ backends: { one: { ...one, proxy_protocol: "v2" } }, routes: [] });
+    expect(differenceOf(before, after)).toEqual(["backend one: proxy_protocol off -> v2"]);
+    expect(differenceOf(null, after)).toEqual([
+      "backend one: added, at http://127.0.0.1:9001, proxy_protocol v2",
+    ]);
+  });
+
   it("endpoints in another order are a difference", () => {
     const [first, second] = ["http://a:1", "http://b:2"];
     const before = documentOf({ backends: { new: { endpoints: [first, second] } }, routes: [] });

@@ -5,7 +5,9 @@ import { problemsOf, valueOf } from "../../support/table.ts";
 
 function endpointProblem(address: unknown): string | undefined {
   const table = { backends: { one: { endpoints: [address] } }, routes: [] };
-  return problemsOf(decodeDocument(table)).find(({ path }) => path === "/backends/one/endpoints/0")?.message;
+  const decoded = decodeDocument(table);
+  if (decoded.ok) return undefined;
+  return problemsOf(decoded).find(({ path }) => path === "/backends/one/endpoints/0")?.message;
 }
 
 describe("endpoints", () => {
@@ -34,10 +36,35 @@ describe("endpoints", () => {
     "http://a b",
     "http://a..b",
     "HTTP://h",
-    "unix:/run/x",
     "",
   ])("%j is none", (address) => {
     expect(endpointProblem(address)).toMatch(/is not an endpoint: write http:\/\/host:port/);
+  });
+
+  test("may be Unix sockets on this machine", () => {
+    const table = { backends: { one: { endpoints: ["unix:/run/app/web.sock"] } }, routes: [] };
+    expect(valueOf(decodeDocument(table)).backends[0]?.endpoints).toEqual([
+      { address: "unix:/run/app/web.sock", path: "/run/app/web.sock" },
+    ]);
+  });
+
+  test.each([
+    "unix:",
+    "unix:run/x",
+    "unix:/",
+    "unix:/run/",
+    "unix:/run//x",
+    "unix:/run/../x",
+    'unix:/run/"x',
+  ])("%j is no Unix socket", (address) => {
+    expect(endpointProblem(address)).toMatch(/is not a socket: write "unix:" and an absolute path/);
+  });
+
+  test("that are Unix sockets have paths that every system takes", () => {
+    expect(endpointProblem(`unix:/${"x".repeat(102)}`)).toBeUndefined();
+    expect(endpointProblem(`unix:/${"x".repeat(103)}`)).toBe(
+      "the path of a socket has at most 103 characters",
+    );
   });
 
   test("have ports from 1 to 65535", () => {

@@ -4,7 +4,7 @@ import { interimForward, requestForward, responseForward } from "../../../src/ht
 import type { ResponseHead } from "../../../src/http/head.ts";
 import { parseRequestHead, parseResponseHead } from "../../../src/http/parse.ts";
 
-const STRANGER = { peerAddress: "10.1.2.3", isPeerTrusted: false, requestId: "id-1" };
+const STRANGER = { peerAddress: "10.1.2.3", isPeerTrusted: false, requestId: "id-1", isUpgrade: false };
 const TRUSTED = { ...STRANGER, isPeerTrusted: true };
 
 function forwarded(lines: string[], context = STRANGER): string[] {

@@ -1,0 +1,59 @@
+/** When a request may be sent again: what is safe, and how many at a time. */
+import { FAULTS, type FaultCode } from "../base/fault.ts";
+
+/** Methods that may be repeated without harm. Source: RFC 9110 section 9.2.2. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);
+
+/** Retries under way to one backend: so many always, or this part of its active requests if that is more. */
+const RETRYING_MIN = 3;
+const RETRYING_RATIO = 0.2;
+
+/** The retries of one worker to one backend: a backend that is down must not get its traffic twice. */
+export class RetryBudget {
+  #active = 0;
+  #retrying = 0;
+
+  begin(): void {
+    this.#active++;
+  }
+
+  /** `isRetrying`: the request that ends had taken a place. */
+  end(isRetrying: boolean): void {
+    this.#active--;
+    if (isRetrying) this.#retrying--;
+  }
+
+  /** Takes a place until the request ends. Gives whether there was one. */
+  take(): boolean {
+    if (this.#retrying >= Math.max(RETRYING_MIN, this.#active * RETRYING_RATIO)) return false;
+    this.#retrying++;
+    return true;
+  }
+}
+
+/** How an attempt ended. */
+export interface FailedAttempt {
+  readonly code: FaultCode;
+  readonly method: string;
+  /** Whether the connection had carried a response before, so that it may just have been closing. */
+  readonly isReused: boolean;
+  readonly hasResponseBytes: boolean;
+  /** Whether all of the body so far can be sent again. */
+  readonly isBodyHeld: boolean;
+}
+
+/**
+ * Whether a request of which something was written may be written once more.
+ *
+ * Only when nothing at all was answered, the method may be repeated, and a kept-alive connection went away.
+ * Source: RFC 9112 section 9.3.1.
+ */
+export function maySendAgain(attempt: FailedAttempt): boolean {
+  return (
+    FAULTS[attempt.code].retry === "if-reused" &&
+    attempt.isReused &&
+    !attempt.hasResponseBytes &&
+    attempt.isBodyHeld &&
+    IDEMPOTENT.has(attempt.method)
+  );
+}
