@@ -11,7 +11,7 @@ import { HeldBody } from "./held.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
 import type { ConnectionTaker } from "./pool.ts";
-import { maySendAgain, type RetryBudget } from "./retry.ts";
+import { backoffMs, maySendAgain, type RetryBudget } from "./retry.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 
 /** Where an exchange sends its answer: the client's side, free of how it is written. */
@@ -75,6 +75,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   #awaitsContinue = false;
   #budget: RetryBudget | null = null;
   #isRetrying = false;
+  #backoff: NodeJS.Timeout | undefined;
   #isOver = false;
 
   constructor(plane: Plane, reply: Reply, head: RequestHead) {
@@ -294,7 +295,9 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
 
   #retry(avoid: Endpoint): void {
     this.#account.retry();
-    this.#connect(avoid);
+    const waitMs = backoffMs(this.#account.attempts, (below) => this.#plane.random.draw(below));
+    if (waitMs === 0) this.#connect(avoid);
+    else this.#backoff = setTimeout(() => this.#connect(avoid), waitMs);
   }
 
   #connect(avoid: Endpoint | null): void {
@@ -349,6 +352,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
 
   #dropUpstream(): void {
     this.#stopAwaiting();
+    clearTimeout(this.#backoff);
     if (this.#upstream !== null) {
       this.#upstream.destroy();
       this.#upstream = null;

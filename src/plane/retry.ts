@@ -31,6 +31,19 @@ export class RetryBudget {
   }
 }
 
+/** The wait before a later retry is drawn up to a bound that doubles from the first to the second figure. */
+const BACKOFF_MS = 25;
+const BACKOFF_MS_MAX = 250;
+
+/**
+ * How long to wait before the next attempt, in milliseconds, after so many.
+ *
+ * The first retry goes at once, to another endpoint or on a fresh connection; later ones spread out (full jitter).
+ */
+export function backoffMs(attempts: number, draw: (below: number) => number): number {
+  return attempts <= 1 ? 0 : draw(Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** (attempts - 1)));
+}
+
 /** How an attempt ended. */
 export interface FailedAttempt {
   readonly code: FaultCode;

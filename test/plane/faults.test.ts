@@ -26,6 +26,18 @@ describe("a backend that fails", () => {
     expect(counted.failures).toBe(counted.retries);
   });
 
+  test("to accept at three endpoints is rescued by the fourth, if the route allows three retries", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const dead = await Promise.all([closedPort(), closedPort(), closedPort()]);
+    const route = { retries: { attempts: 3, bodyBytesMax: 0 } };
+    const started = await stage.plane({ legacy: [...dead, legacy.port] }, route);
+    const one = stage.client(started.port);
+    one.send(GET);
+    await one.sees(/ok$/);
+    expect(cellOf(started)).toMatchObject({ started: 1, finished: 1, codes: [[200, 1]] });
+    expect(cellOf(started).retries).toBeLessThanOrEqual(3);
+  });
+
   test("to accept anywhere is answered 502", async () => {
     const started = await stage.plane({ legacy: [await closedPort()] });
     const one = stage.client(started.port);

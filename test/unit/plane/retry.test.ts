@@ -1,0 +1,51 @@
+/** Retries: which attempts may be repeated, how many at a time, and how they spread out. */
+import { describe, expect, test } from "vitest";
+import { RetryBudget, backoffMs, maySendAgain, type FailedAttempt } from "../../../src/plane/retry.ts";
+
+const RESET: FailedAttempt = {
+  code: "UPSTREAM_RESET",
+  method: "GET",
+  isReused: true,
+  hasResponseBytes: false,
+  isBodyHeld: true,
+};
+
+describe("a request of which something was written", () => {
+  test("may be written again when a kept-alive connection went away unanswered", () => {
+    for (const method of ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]) {
+      expect(maySendAgain({ ...RESET, method })).toBe(true);
+    }
+  });
+
+  test.each<[string, Partial<FailedAttempt>]>([
+    ["it may have an effect each time", { method: "POST" }],
+    ["it may have an effect each time", { method: "PATCH" }],
+    ["nobody knows the method", { method: "get" }],
+    ["the connection was fresh", { isReused: false }],
+    ["an answer had begun", { hasResponseBytes: true }],
+    ["its body is not held any more", { isBodyHeld: false }],
+    ["it was too slow, not gone", { code: "RESPONSE_TIMEOUT" }],
+    ["the answer was malformed", { code: "BAD_RESPONSE" }],
+  ])("may not when %s", (_, change) => {
+    expect(maySendAgain({ ...RESET, ...change })).toBe(false);
+  });
+});
+
+describe("a budget", () => {
+  test("has three places, or a fifth of the active requests, and gets them back", () => {
+    const budget = new RetryBudget();
+    for (let i = 0; i < 10; i++) budget.begin();
+    expect([1, 2, 3, 4].map(() => budget.take())).toEqual([true, true, true, false]);
+    for (let i = 0; i < 10; i++) budget.begin();
+    expect([budget.take(), budget.take()]).toEqual([true, false]);
+    budget.end(true);
+    expect(budget.take()).toBe(true);
+  });
+});
+
+test("the first retry goes at once, later ones wait up to a bound that doubles and ends", () => {
+  const largest = (below: number): number => below;
+  expect([1, 2, 3, 4, 5, 9].map((attempts) => backoffMs(attempts, largest))).toEqual([
+    0, 50, 100, 200, 250, 250,
+  ]);
+});
