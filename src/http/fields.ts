@@ -218,7 +218,7 @@ const HOST_FORM = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+;=]{1,255}
 /** Whether a Host value is well formed, its port between 1 and 65,535. */
 export function isHost(value: string): boolean {
   const found = HOST_FORM.exec(value);
-  if (found === null) return false;
+  if (found === null || (value.startsWith("[") && !URL.canParse(`http://${value}`))) return false;
   if (found[1] === undefined) return true;
   const port = Number(found[1]);
   return port >= 1 && port <= PORT_MAX;

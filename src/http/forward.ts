@@ -150,6 +150,7 @@ function isKeptInResponse(kind: number): boolean {
     case FIELD.CONNECTION:
     case FIELD.KEEP_ALIVE:
     case FIELD.HOP:
+    case FIELD.TE:
     case FIELD.UPGRADE:
     case FIELD.OWN:
       return false;
@@ -161,7 +162,10 @@ function isKeptInResponse(kind: number): boolean {
 function responseFraming(head: ResponseHead, context: ResponseContext): string {
   let framing = "";
   if (context.body === "chunked") framing = "Transfer-Encoding: chunked\r\n";
-  else if (context.body === "length" || (context.keepsLength && head.contentLength >= 0)) {
+  else if (
+    context.body === "length" ||
+    (context.keepsLength && head.contentLength >= 0 && head.status !== 204)
+  ) {
     framing = `Content-Length: ${head.contentLength}\r\n`;
   }
   if (head.status >= 200) framing += `Via: ${PSEUDONYM}\r\n`;

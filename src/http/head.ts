@@ -74,6 +74,11 @@ const NAME_LENGTH_MAX = 32;
 const POSSIBLE = new Uint8Array(NAME_LENGTH_MAX * 32);
 for (const name of NAMED.keys()) POSSIBLE[name.length * 32 + (name.charCodeAt(0) & 31)] = 1;
 
+/** Every field of this family says who the client is, also those that nobody has registered. */
+const FORWARDED_NAME = /^x[-_.]forwarded[-_.]/i;
+/** The length of that beginning: shorter names are not of the family. */
+const FORWARDED_LENGTH = 12;
+
 const GUARDED: ReadonlySet<number> = new Set([FIELD.FORWARDED, FIELD.REQUEST_ID, FIELD.OWN]);
 
 /**
@@ -83,12 +88,18 @@ const GUARDED: ReadonlySet<number> = new Set([FIELD.FORWARDED, FIELD.REQUEST_ID,
  */
 export function fieldKind(text: string, start: number, end: number, isOdd: boolean): number {
   const length = end - start;
+  if (length > FORWARDED_LENGTH && isForwarded(text, start, end)) return isOdd ? FIELD.TWIN : FIELD.FORWARDED;
   if (length >= NAME_LENGTH_MAX || POSSIBLE[length * 32 + (text.charCodeAt(start) & 31)] === 0) {
     return FIELD.OTHER;
   }
   const name = text.slice(start, end).toLowerCase();
   if (!isOdd) return NAMED.get(name) ?? FIELD.OTHER;
   return GUARDED.has(NAMED.get(name.replace(/[_.]/g, "-")) ?? FIELD.OTHER) ? FIELD.TWIN : FIELD.OTHER;
+}
+
+function isForwarded(text: string, start: number, end: number): boolean {
+  const isX = (text.charCodeAt(start) | 0x20) === 0x78;
+  return isX && FORWARDED_NAME.test(text.slice(start, end));
 }
 
 /** Numbers per field in `Head.fields`. */

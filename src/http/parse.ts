@@ -2,6 +2,7 @@
 import type { FaultCode } from "../base/fault.ts";
 import { decodedPath } from "../domain/path.ts";
 import { Framing, findFields, hasBadBytes, hostName, isHost, isToken } from "./fields.ts";
+import { lineFeedFault } from "./scan.ts";
 import { LIMITS, fieldValues, type BodyKind, type RequestHead, type ResponseHead } from "./head.ts";
 
 /** Characters of RFC 3986 that a request target may hold; controls, spaces and `"#<>\^`{|}` are refused. */
@@ -28,6 +29,12 @@ interface RequestLine {
  * first rule it breaks. Source: RFC 9112 sections 2 to 6, RFC 9110 sections 5 and 7.
  */
 export function parseRequestHead(text: string): RequestHead | FaultCode {
+  const head = understand(text);
+  // A head in pieces is refused at its first bare line feed, so a whole one must be too, whatever else is wrong.
+  return typeof head === "string" ? (lineFeedFault(text) ?? head) : head;
+}
+
+function understand(text: string): RequestHead | FaultCode {
   const lineEnd = text.indexOf("\r\n");
   if (lineEnd > LIMITS.requestLineBytes) return "TARGET_TOO_LONG";
   const line = parseRequestLine(text.slice(0, lineEnd));
@@ -134,13 +141,17 @@ function parseTarget(
   method: string,
 ): { target: string; path: string; query: string } | FaultCode {
   if (!TARGET_FORM.test(target) || (target.includes("%") && BAD_ESCAPE.test(target))) return "BAD_TARGET";
-  if (target === "*") return method === "OPTIONS" ? { target, path: "*", query: "" } : "BAD_TARGET";
+  // The whole server, which is matched as its root.
+  const server = { target: "*", path: "/", query: "" };
+  if (target === "*") return method === "OPTIONS" ? server : "BAD_TARGET";
   let origin = target;
   if (target.charCodeAt(0) !== 0x2f) {
     const found = /^(https?):\/\/([^/?]+)(.*)$/i.exec(target);
     if (found === null) return "BAD_TARGET";
     const [, scheme = "", named = "", rest = ""] = found;
     if (!isSameAuthority(named, authority, scheme.toLowerCase() === "https" ? 443 : 80)) return "BAD_HOST";
+    // RFC 9112 section 3.2.4.
+    if (rest === "" && method === "OPTIONS") return server;
     origin = rest.startsWith("/") ? rest : `/${rest}`;
   }
   const mark = origin.indexOf("?");

@@ -8,20 +8,37 @@ const BARE_LF = /(?<!\r)\n/;
 
 /**
  * The length of the request head that `text` begins with, 0 while it is not complete, or why it never will be.
- * The verdict on a head is the same however it is split, since the first thing wrong with it is found first.
+ *
+ * The verdict is the same however the bytes are split: what comes first in the bytes decides. A complete head may
+ * still hold a bare line feed: `parseRequestHead` refuses it with the same fault.
  */
 export function requestHeadLength(text: string): number | FaultCode {
-  const end = text.indexOf(END);
-  if (end !== -1 && end + END.length <= LIMITS.requestHeadBytes) return end + END.length;
-  if (end !== -1 || text.length >= LIMITS.requestHeadBytes) return "HEAD_TOO_LARGE";
-  if (BARE_LF.test(text)) return "BAD_REQUEST_LINE";
-  return text.length > LIMITS.requestLineBytes && !text.includes("\r\n") ? "TARGET_TOO_LONG" : 0;
+  const found = text.indexOf(END);
+  const lineEnd = text.indexOf("\r\n");
+  const length = found + END.length;
+  if (found !== -1 && length <= LIMITS.requestHeadBytes && lineEnd <= LIMITS.requestLineBytes) return length;
+  const head = found === -1 ? text : text.slice(0, length);
+  // One byte more than the limit may be the CR of the line's end.
+  const isLineLong =
+    lineEnd > LIMITS.requestLineBytes || (lineEnd === -1 && head.length > LIMITS.requestLineBytes + 1);
+  const lineFeed = head.search(BARE_LF);
+  if (lineFeed !== -1 && !(isLineLong && lineFeed > LIMITS.requestLineBytes)) return lineFeedFault(head) ?? 0;
+  if (isLineLong) return "TARGET_TOO_LONG";
+  return text.length >= LIMITS.requestHeadBytes ? "HEAD_TOO_LARGE" : 0;
 }
 
-/** The same for a response head. */
+/** The fault of the first bare line feed in a request head, or null without one. RFC 9112 section 2.2. */
+export function lineFeedFault(head: string): FaultCode | null {
+  const lineFeed = head.search(BARE_LF);
+  if (lineFeed === -1) return null;
+  const lineEnd = head.indexOf("\r\n");
+  return lineEnd === -1 || lineFeed < lineEnd ? "BAD_REQUEST_LINE" : "BAD_FIELD";
+}
+
+/** The length of the response head that `text` begins with, 0 while it is not complete, or why it never will be. */
 export function responseHeadLength(text: string): number | "BAD_RESPONSE" | "RESPONSE_TOO_LARGE" {
-  const end = text.indexOf(END);
-  if (end !== -1 && end + END.length <= LIMITS.responseHeadBytes) return end + END.length;
-  if (end !== -1 || text.length >= LIMITS.responseHeadBytes) return "RESPONSE_TOO_LARGE";
-  return BARE_LF.test(text) ? "BAD_RESPONSE" : 0;
+  const found = text.indexOf(END);
+  if (found !== -1 && found + END.length <= LIMITS.responseHeadBytes) return found + END.length;
+  if (BARE_LF.test(text.slice(0, LIMITS.responseHeadBytes))) return "BAD_RESPONSE";
+  return text.length >= LIMITS.responseHeadBytes ? "RESPONSE_TOO_LARGE" : 0;
 }

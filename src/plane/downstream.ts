@@ -2,13 +2,13 @@
 import type { Socket } from "node:net";
 import type { FaultCode } from "../base/fault.ts";
 import { BodyReader, type BodySink } from "../http/body.ts";
-import { LIMITS, type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
+import { type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
 import { parseRequestHead } from "../http/parse.ts";
-import { requestHeadLength } from "../http/scan.ts";
 import { accountRefusal } from "./account.ts";
 import { AnswerWriter } from "./answer.ts";
 import type { Timed } from "./deadlines.ts";
 import { Exchange, type Reply } from "./exchange.ts";
+import { Inbox } from "./inbox.ts";
 import { Pace } from "./pace.ts";
 import {
   HEAD_MS,
@@ -23,8 +23,6 @@ import {
 } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import type { Plane } from "./plane.ts";
-
-const NOTHING = Buffer.alloc(0);
 
 /** What the connection's owner wants to know. */
 export interface DownstreamOwner {
@@ -46,8 +44,7 @@ export class Downstream implements Timed, BodySink, Reply {
   readonly #owner: DownstreamOwner;
   readonly #closesAtMs: number;
   #state: "idle" | "head" | "exchange" | "tunnel" | "lingering" | "closed" = "idle";
-  /** Bytes that are not read yet: part of a head, or requests ahead of their turn. */
-  #rest: Buffer = NOTHING;
+  readonly #inbox = new Inbox();
   readonly #answer: AnswerWriter;
   #exchange: Exchange | null = null;
   #body: BodyReader | null = null;
@@ -99,7 +96,7 @@ export class Downstream implements Timed, BodySink, Reply {
   onDeadline(): void {
     switch (this.#state) {
       case "head":
-        this.#refuse("HEAD_TIMEOUT", this.#rest.toString("latin1"));
+        this.#refuse("HEAD_TIMEOUT", this.#inbox.text);
         break;
       case "exchange":
       case "tunnel":
@@ -120,7 +117,7 @@ export class Downstream implements Timed, BodySink, Reply {
       if (this.#lingered > LINGER_BYTES) this.destroy();
       return;
     }
-    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#inbox.push(chunk);
     this.#process();
   }
 
@@ -128,7 +125,7 @@ export class Downstream implements Timed, BodySink, Reply {
   #process(): void {
     if (this.#isProcessing) return;
     this.#isProcessing = true;
-    while (this.#rest.length > 0) {
+    while (this.#inbox.length > 0) {
       if (this.#state === "tunnel") {
         this.#passOn();
       } else if (this.#state === "exchange") {
@@ -139,12 +136,15 @@ export class Downstream implements Timed, BodySink, Reply {
       }
     }
     this.#isProcessing = false;
+    // What was read ahead before the client ended its side is still answered; what is incomplete never will be.
+    if (this.#hasEnded) this.#endUnlessAnswering();
     this.#adjustReading();
   }
 
   #adjustReading(): void {
     if (this.#state === "closed") return;
-    const isAheadFull = this.#state === "exchange" && this.#body === null && this.#rest.length >= AHEAD_BYTES;
+    const isAheadFull =
+      this.#state === "exchange" && this.#body === null && this.#inbox.length >= AHEAD_BYTES;
     const mustPause = isAheadFull || this.#isBodyPaused;
     if (mustPause !== this.#socket.isPaused()) {
       if (mustPause) this.#socket.pause();
@@ -152,25 +152,25 @@ export class Downstream implements Timed, BodySink, Reply {
     }
   }
 
-  /** Gives whether a complete head was taken out of the rest. */
+  /** Gives whether a complete head was read. */
   #readHead(): boolean {
-    const start = this.#state === "idle" && this.#rest[0] === 0x0d && this.#rest[1] === 0x0a ? 2 : 0;
-    const text = this.#rest.toString("latin1", start, start + LIMITS.requestHeadBytes);
-    const length = requestHeadLength(text);
-    if (typeof length === "string") {
-      this.#refuse(length, text);
-      return false;
+    const next = this.#inbox.nextHead();
+    switch (next.kind) {
+      case "head": {
+        const head = parseRequestHead(next.text);
+        if (typeof head === "string") this.#refuse(head, next.text);
+        else this.#begin(head);
+        return true;
+      }
+      case "fault":
+        this.#refuse(next.code, next.text);
+        return false;
+      case "part":
+        if (this.#state === "idle") this.#beginHead();
+        return false;
+      case "none":
+        return false;
     }
-    if (length === 0) {
-      // One CR may still become the empty line that is skipped between requests.
-      if (this.#state === "idle" && text !== "" && text !== "\r") this.#beginHead();
-      return false;
-    }
-    this.#rest = after(this.#rest, start + length);
-    const head = parseRequestHead(text.slice(0, length));
-    if (typeof head === "string") this.#refuse(head, text);
-    else this.#begin(head);
-    return true;
   }
 
   #beginHead(): void {
@@ -207,9 +207,8 @@ export class Downstream implements Timed, BodySink, Reply {
 
   #readBody(): void {
     const body = this.#body as BodyReader;
-    const bytes = this.#rest;
+    const bytes = this.#inbox.take();
     const nowMs = this.#plane.clock.nowMs();
-    this.#rest = NOTHING;
     if (!this.#answer.isStalled) this.deadlineMs = nowMs + BODY_IDLE_MS;
     const end = body.read(bytes, 0, this);
     if (this.#body !== body) return;
@@ -218,7 +217,7 @@ export class Downstream implements Timed, BodySink, Reply {
       this.#body = null;
       this.#exchange?.onBodyFault(body.fault ?? "BODY_TIMEOUT");
     } else if (body.isDone) {
-      this.#rest = after(bytes, end);
+      this.#inbox.putBack(bytes, end);
       this.#body = null;
       if (!this.#answer.isStalled) this.deadlineMs = Infinity;
       this.#exchange?.onBodyEnd(body.trailers);
@@ -227,9 +226,7 @@ export class Downstream implements Timed, BodySink, Reply {
   }
 
   #passOn(): void {
-    const bytes = this.#rest;
-    this.#rest = NOTHING;
-    this.#exchange?.onBody(bytes);
+    this.#exchange?.onBody(this.#inbox.take());
   }
 
   onBody(bytes: Buffer): void {
@@ -319,7 +316,7 @@ export class Downstream implements Timed, BodySink, Reply {
   #finishAnswer(): void {
     if (this.#state === "closed") return;
     this.#exchange = null;
-    if (this.#answer.isLast || this.#body !== null || this.#hasEnded) {
+    if (this.#answer.isLast || this.#body !== null || (this.#hasEnded && this.#inbox.length === 0)) {
       this.#linger();
       return;
     }
@@ -334,14 +331,14 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#endHead();
     this.#answer.begin(null, true);
     accountRefusal(this.#plane, this.peerAddress, code, text);
-    this.#rest = NOTHING;
+    this.#inbox.clear();
     this.fault(code, "");
   }
 
   #linger(): void {
     this.#state = "lingering";
     this.#body = null;
-    this.#rest = NOTHING;
+    this.#inbox.clear();
     this.#isBodyPaused = false;
     this.deadlineMs =
       this.#plane.clock.nowMs() + (this.#socket.writableNeedDrain ? WRITE_IDLE_MS : LINGER_MS);
@@ -361,11 +358,14 @@ export class Downstream implements Timed, BodySink, Reply {
   /** The client sends no more. It may still wait for an answer (half-close). */
   #onEnd(): void {
     this.#hasEnded = true;
+    if (this.#state === "tunnel") this.#exchange?.onBodyEnd("");
+    else this.#endUnlessAnswering();
+  }
+
+  #endUnlessAnswering(): void {
     if (this.#state === "exchange") {
       if (this.#body !== null) this.#onGone("CLIENT_GONE");
-    } else if (this.#state === "tunnel") {
-      this.#exchange?.onBodyEnd("");
-    } else if (this.#state !== "lingering") {
+    } else if (this.#state === "idle" || this.#state === "head") {
       // What was answered may still be on its way out.
       this.#linger();
     }
@@ -385,14 +385,9 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#state = "closed";
     this.deadlineMs = Infinity;
     this.#body = null;
-    this.#rest = NOTHING;
+    this.#inbox.clear();
     this.#plane.deadlines.remove(this);
     this.#socket.destroy();
     this.#owner.onClosed(this);
   }
-}
-
-/** What follows in `bytes`. Nothing keeps no reference to them: an idle connection must not hold a buffer. */
-function after(bytes: Buffer, at: number): Buffer {
-  return at >= bytes.length ? NOTHING : bytes.subarray(at);
 }

@@ -206,7 +206,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   // From the backend.
 
   onInterim(head: ResponseHead): void {
-    if (head.status !== 100) {
+    // One that comes after the body was let go would be a second one for the client.
+    if (head.status !== 100 || !this.#head.expectsContinue) {
       this.#reply.interim(head);
     } else if (this.#awaitsContinue) {
       this.#reply.continue();

@@ -72,6 +72,24 @@ describe("a request", () => {
     expect(await one.seesEnd()).toMatch(/ok$/);
   });
 
+  test.each([
+    ["nothing", ""],
+    ["part of a head", "GET /b HT"],
+    ["part of a body", "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab"],
+  ])(
+    "of a client that sends three at once, then %s, then no more, is answered with the other two",
+    async (_, tail) => {
+      const legacy = await stage.backend(answering(OK));
+      const started = await stage.plane({ legacy: [legacy.port] });
+      const one = stage.client(started.port);
+      one.send(GET.repeat(3) + tail).halfClose();
+      await until("all three answers", () => one.received.split("\r\n\r\nok").length === 4);
+      started.pass(2000);
+      await one.seesEnd();
+      expect(one.received.split("\r\n\r\nok").at(-1)).toBe("");
+    },
+  );
+
   test("for no route is answered 404 and reaches nobody", async () => {
     const legacy = await stage.backend(answering(OK));
     const hosts = {

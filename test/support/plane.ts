@@ -83,10 +83,8 @@ export async function startPlane(
     close: () =>
       new Promise((resolve) => {
         plane.pool.closeIdle();
-        listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, () => {
-          bound.close();
-          resolve();
-        });
+        // The listener closes the descriptor: closing `bound` too could hit one that was opened since.
+        listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, resolve);
       }),
   };
 }

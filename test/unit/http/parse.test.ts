@@ -56,7 +56,8 @@ describe("a request head that is understood", () => {
   });
 
   test("takes the asterisk for OPTIONS only", () => {
-    expect(accepted("OPTIONS * HTTP/1.1", HOST).path).toBe("*");
+    expect(accepted("OPTIONS * HTTP/1.1", HOST)).toMatchObject({ target: "*", path: "/" });
+    expect(accepted("OPTIONS http://shop.example.com HTTP/1.1", HOST).target).toBe("*");
     expect(request("GET * HTTP/1.1", HOST)).toBe("BAD_TARGET");
   });
 
