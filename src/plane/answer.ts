@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { FAULTS, type FaultCode } from "../base/fault.ts";
 import { interimForward, responseForward, upgradeForward } from "../http/forward.ts";
 import type { BodyKind, RequestHead, ResponseHead } from "../http/head.ts";
+import type { Copies } from "./copies.ts";
 import { CONTINUE, chunkSize, faultResponse, lastChunk } from "../http/write.ts";
 
 /** Pieces up to this size are joined with what is written before and after them. */
@@ -13,14 +14,16 @@ export class AnswerWriter {
   /** Whether the connection ends with the answer under way. */
   isLast = false;
   readonly #socket: Socket;
+  readonly #copies: Copies;
   #request: RequestHead | null = null;
   /** How the body of the answer under way is framed. */
   #body: BodyKind = "none";
   /** Text not written yet, one character a byte. */
   #pending = "";
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, copies: Copies) {
     this.#socket = socket;
+    this.#copies = copies;
   }
 
   /** Whether what follows must wait until the client has read some of what was sent. */
@@ -84,8 +87,7 @@ export class AnswerWriter {
       return;
     }
     this.flush();
-    // The buffer is read into again before the socket may have sent it.
-    if (!this.#socket.destroyed) this.#socket.write(Buffer.from(bytes));
+    if (!this.#socket.destroyed) this.#copies.write(this.#socket, bytes);
     if (isChunked) this.#pending = "\r\n";
   }
 
@@ -93,6 +95,7 @@ export class AnswerWriter {
   end(trailers: string): void {
     if (this.#body === "chunked") this.#pending += lastChunk(this.#request?.takesTrailers ? trailers : "");
     this.flush();
+    this.#forget();
   }
 
   fault(code: FaultCode, requestId: string, wallMs: number): void {
@@ -104,6 +107,12 @@ export class AnswerWriter {
       requestId,
     });
     this.flush();
+    this.#forget();
+  }
+
+  /** An idle connection must not hold the head of its last request. */
+  #forget(): void {
+    this.#request = null;
   }
 
   flush(): void {

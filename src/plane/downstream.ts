@@ -60,7 +60,7 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#socket = socket;
     this.#plane = plane;
     this.#owner = owner;
-    this.#answer = new AnswerWriter(socket);
+    this.#answer = new AnswerWriter(socket, plane.copies);
     this.peerAddress = peer.address;
     this.isPeerTrusted = peer.isTrusted;
     const nowMs = plane.clock.nowMs();
@@ -72,11 +72,6 @@ export class Downstream implements Timed, BodySink, Reply {
     socket.on("end", () => this.#onEnd());
     socket.on("error", () => this.#onGone("CLIENT_GONE"));
     socket.on("close", () => this.#onGone("CLIENT_GONE"));
-  }
-
-  /** Whether it waits for a request and none has begun. */
-  get isIdle(): boolean {
-    return this.#state === "idle";
   }
 
   /** Whether it became a WebSocket. */
@@ -208,12 +203,11 @@ export class Downstream implements Timed, BodySink, Reply {
   #readBody(): void {
     const body = this.#body as BodyReader;
     const bytes = this.#inbox.take();
-    const nowMs = this.#plane.clock.nowMs();
-    if (!this.#answer.isStalled) this.deadlineMs = nowMs + BODY_IDLE_MS;
+    const isTooSlow = this.#pace?.isTooSlow(bytes.length, this.#plane.clock.nowMs()) === true;
+    if (!this.#answer.isStalled) this.#awaitBody();
     const end = body.read(bytes, 0, this);
     if (this.#body !== body) return;
-    const isTooSlow = this.#pace?.isTooSlow(bytes.length, nowMs) === true && !body.isDone;
-    if (body.fault !== null || isTooSlow) {
+    if (body.fault !== null || (isTooSlow && !body.isDone)) {
       this.#body = null;
       this.#exchange?.onBodyFault(body.fault ?? "BODY_TIMEOUT");
     } else if (body.isDone) {
@@ -223,6 +217,13 @@ export class Downstream implements Timed, BodySink, Reply {
       this.#exchange?.onBodyEnd(body.trailers);
       this.#plane.fieldsDropped += body.trailersDropped;
     }
+  }
+
+  /** Gives the rest of the body its time. Once an answer was given without it, the client owes nothing more. */
+  #awaitBody(): void {
+    const nowMs = this.#plane.clock.nowMs();
+    const pace = this.#body === null ? null : this.#pace;
+    this.deadlineMs = pace === null ? Infinity : Math.min(nowMs + BODY_IDLE_MS, pace.limitMs(nowMs));
   }
 
   #passOn(): void {
@@ -243,11 +244,8 @@ export class Downstream implements Timed, BodySink, Reply {
   resumeBody(): void {
     if (!this.#isBodyPaused) return;
     this.#isBodyPaused = false;
-    if (this.#body !== null) {
-      const nowMs = this.#plane.clock.nowMs();
-      this.deadlineMs = nowMs + BODY_IDLE_MS;
-      this.#pace?.restart(nowMs);
-    }
+    this.#pace?.restart(this.#plane.clock.nowMs());
+    this.#awaitBody();
     this.#adjustReading();
   }
 
@@ -264,6 +262,9 @@ export class Downstream implements Timed, BodySink, Reply {
   head(head: ResponseHead, body: BodyKind, options: { added: string; isLast: boolean }): void {
     this.#answer.isLast ||= options.isLast || this.#mustClose();
     this.#answer.head(head, body, options.added);
+    if (!options.isLast) return;
+    this.#pace = null;
+    if (!this.#isBodyPaused) this.#awaitBody();
   }
 
   upgrade(head: ResponseHead): void {
@@ -322,7 +323,7 @@ export class Downstream implements Timed, BodySink, Reply {
     }
     this.#state = "idle";
     this.#isBodyPaused = false;
-    this.deadlineMs = this.#plane.clock.nowMs() + KEEP_ALIVE_MS;
+    this.#awaitRequest();
     this.#process();
   }
 
@@ -346,12 +347,17 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#adjustReading();
   }
 
+  #awaitRequest(): void {
+    this.deadlineMs = this.#plane.clock.nowMs() + (this.#answer.isStalled ? WRITE_IDLE_MS : KEEP_ALIVE_MS);
+  }
+
   // The connection itself.
 
   #onDrain(): void {
     if (this.#state === "lingering") this.deadlineMs = this.#plane.clock.nowMs() + LINGER_MS;
+    if (this.#state === "idle") this.#awaitRequest();
     if (this.#state !== "exchange" && this.#state !== "tunnel") return;
-    this.deadlineMs = this.#body === null ? Infinity : this.#plane.clock.nowMs() + BODY_IDLE_MS;
+    this.#awaitBody();
     this.#exchange?.onWritable();
   }
 

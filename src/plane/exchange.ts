@@ -75,6 +75,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   #awaitsContinue = false;
   #budget: RetryBudget | null = null;
   #isRetrying = false;
+  /** A kept connection has just died; others may have died with it. */
+  #mustBeFresh = false;
   #backoff: NodeJS.Timeout | undefined;
   #isOver = false;
 
@@ -223,7 +225,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
 
   onHead(head: ResponseHead, body: BodyKind): void {
     this.#response = head;
-    this.#stopAwaiting();
+    // A body that the backend did not ask for stays here: half of it would pass for the next request there.
+    if (this.#awaitsContinue) this.#plane.deadlines.remove(this);
     this.#held.release();
     if (head.status >= SERVER_ERROR) this.#account.chargeFailure();
     // An answer before the end of the request: the rest of the request has no place on this connection afterwards.
@@ -245,6 +248,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     const connection = this.#upstream as UpstreamConnection;
     this.#upstream = null;
     this.#stopAwaiting();
+    this.#mustBeFresh = true;
     this.#account.charge(code);
     if (this.#response !== null) this.#cut(code);
     else if (this.#maySendAgain(code, connection)) this.#retry(connection.endpoint);
@@ -306,6 +310,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     const { timeouts } = (this.#compiled as CompiledRoute).route;
     const { backend } = this.#pick as Pick;
     this.#plane.pool.acquire(this, {
+      isFresh: this.#mustBeFresh,
       backend,
       connectMs: timeouts.connectMs,
       client: this.#client,

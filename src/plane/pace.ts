@@ -21,6 +21,12 @@ export class Pace {
     return elapsedMs > START_MS && this.#bytes < (elapsedMs / 1000) * BYTES_PER_SECOND_MIN;
   }
 
+  /** When the sender is cut unless much more comes: for one that trickles already, before its idle time is over. */
+  limitMs(nowMs: number): number {
+    const isTrickle = this.#bytes < ((nowMs - this.#sinceMs) / 1000) * BYTES_PER_SECOND_MIN;
+    return isTrickle ? this.#sinceMs + START_MS : Infinity;
+  }
+
   /** Begins anew: reading was held back until now. */
   restart(nowMs: number): void {
     this.#sinceMs = nowMs;

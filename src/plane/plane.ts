@@ -7,6 +7,7 @@ import { compileTable, type CompiledRoute, type RouteTable } from "../domain/tab
 import { CounterBook, NOBODY, type Cell } from "../shared/counters.ts";
 import type { PlaneOptions } from "../shared/messages.ts";
 import { AddressCaps } from "./caps.ts";
+import { Copies } from "./copies.ts";
 import { Deadlines } from "./deadlines.ts";
 import { AccessLog } from "./log.ts";
 import { TrustedPeers } from "./peer.ts";
@@ -48,6 +49,7 @@ export class Plane {
   trusted = new TrustedPeers([]);
   connectionsMax = 1;
   readonly caps = new AddressCaps();
+  readonly copies = new Copies();
   /** Header and trailer fields that were not passed on because they could pass for others. */
   fieldsDropped = 0;
   readonly #budgets = new Map<string, RetryBudget>();

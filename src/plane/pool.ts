@@ -32,6 +32,8 @@ export interface ConnectionRequest {
   readonly client: string;
   /** An endpoint to avoid while there is another one. */
   readonly avoid: Endpoint | null;
+  /** Kept connections are of no use, so a new one is opened. */
+  readonly isFresh: boolean;
 }
 
 interface Wish {
@@ -127,10 +129,10 @@ class Line implements UpstreamOwner {
     for (const connection of gone) connection.destroy();
   }
 
-  acquire(taker: ConnectionTaker, { connectMs, client: address }: ConnectionRequest): void {
+  acquire(taker: ConnectionTaker, { connectMs, client: address, isFresh }: ConnectionRequest): void {
     const client = this.#greeting === undefined ? null : address;
     if (this.#name !== null) this.#shared.resolver.touch(this.#name);
-    const connection = client === null ? this.#idle.pop() : this.#takeOwn(client);
+    const connection = isFresh ? undefined : client === null ? this.#idle.pop() : this.#takeOwn(client);
     if (connection !== undefined) {
       taker.onConnection(connection);
       return;

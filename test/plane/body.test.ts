@@ -138,6 +138,20 @@ describe("time", () => {
     expect(sent).toBeLessThan(8);
   });
 
+  test("an answer given before the end of the request may take as long as it does", async () => {
+    const legacy = await stage.backend(({ socket, received }, piece) => {
+      if (received === piece) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nla");
+    });
+    const timeouts = { connectMs: 3000, responseMs: 60_000, idleMs: 0 };
+    const started = await stage.plane({ legacy: [legacy.port] }, { timeouts });
+    const one = stage.client(started.port);
+    one.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\npart");
+    await one.sees(/Connection: close\r\n.*la$/s);
+    started.pass(200_000);
+    legacy.connections[0]?.socket.write("te");
+    await one.sees(/late$/);
+  });
+
   test("a stream of events may be silent for as long as it likes, another answer may not", async () => {
     const events = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n";
     const legacy = await stage.backend(answering(events));
