@@ -11,7 +11,7 @@ import { HeldBody } from "./held.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
 import type { ConnectionTaker } from "./pool.ts";
-import { backoffMs, maySendAgain, type RetryBudget } from "./retry.ts";
+import { backoffMs, idleMsMax, maySendAgain, type RetryBudget } from "./retry.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 
 /** Where an exchange sends its answer: the client's side, free of how it is written. */
@@ -310,7 +310,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     const { timeouts } = (this.#compiled as CompiledRoute).route;
     const { backend } = this.#pick as Pick;
     this.#plane.pool.acquire(this, {
-      isFresh: this.#mustBeFresh,
+      idleMsMax: this.#mustBeFresh ? 0 : idleMsMax(this.#head.method),
       backend,
       connectMs: timeouts.connectMs,
       client: this.#client,

@@ -32,8 +32,11 @@ export interface ConnectionRequest {
   readonly client: string;
   /** An endpoint to avoid while there is another one. */
   readonly avoid: Endpoint | null;
-  /** Kept connections are of no use, so a new one is opened. */
-  readonly isFresh: boolean;
+  /**
+   * How long a connection may have been idle, in milliseconds: 0 for a new one, Infinity for any. The longer it was,
+   * the likelier the backend is just closing it.
+   */
+  readonly idleMsMax: number;
 }
 
 interface Wish {
@@ -129,10 +132,10 @@ class Line implements UpstreamOwner {
     for (const connection of gone) connection.destroy();
   }
 
-  acquire(taker: ConnectionTaker, { connectMs, client: address, isFresh }: ConnectionRequest): void {
+  acquire(taker: ConnectionTaker, { connectMs, client: address, idleMsMax }: ConnectionRequest): void {
     const client = this.#greeting === undefined ? null : address;
     if (this.#name !== null) this.#shared.resolver.touch(this.#name);
-    const connection = isFresh ? undefined : client === null ? this.#idle.pop() : this.#takeOwn(client);
+    const connection = this.#takeIdle(client, idleMsMax);
     if (connection !== undefined) {
       taker.onConnection(connection);
       return;
@@ -147,10 +150,17 @@ class Line implements UpstreamOwner {
     this.#openIfNeeded();
   }
 
-  /** The newest idle connection of a client. */
-  #takeOwn(client: string): UpstreamConnection | undefined {
-    const place = this.#idle.findLastIndex((connection) => connection.client === client);
-    return place === -1 ? undefined : this.#idle.splice(place, 1)[0];
+  /** The idle connection that was used last, of this client if connections have owners. */
+  #takeIdle(client: string | null, idleMsMax: number): UpstreamConnection | undefined {
+    if (idleMsMax === 0) return undefined;
+    const own =
+      client === null ? this.#idle.length - 1 : this.#idle.findLastIndex((one) => one.client === client);
+    const connection = this.#idle[own];
+    if (connection === undefined) return undefined;
+    if (this.#shared.clock.nowMs() - connection.idleSinceMs > idleMsMax) return undefined;
+    if (client === null) this.#idle.pop();
+    else this.#idle.splice(own, 1);
+    return connection;
   }
 
   #isGone(connection: UpstreamConnection): boolean {

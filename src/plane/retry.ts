@@ -44,6 +44,19 @@ export function backoffMs(attempts: number, draw: (below: number) => number): nu
   return attempts <= 1 ? 0 : draw(Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** (attempts - 1)));
 }
 
+/** A request that can't be repeated trusts a kept connection only so soon after its last answer. */
+const SURE_MS = 1_000;
+
+/**
+ * How long a kept connection may have been idle to carry a request of this method, in milliseconds.
+ *
+ * A backend may be closing an idle connection just when a request is on its way. A safe one is then sent again; the
+ * others would be lost, so they go on a connection that has just answered, or on a new one.
+ */
+export function idleMsMax(method: string): number {
+  return IDEMPOTENT.has(method) ? Infinity : SURE_MS;
+}
+
 /** How an attempt ended. */
 export interface FailedAttempt {
   readonly code: FaultCode;

@@ -94,6 +94,8 @@ export class UpstreamConnection implements Timed, BodySink {
   readonly endpoint: Endpoint;
   /** The address of the one client that it serves, or null when it serves everybody. */
   readonly client: string | null;
+  /** When it was last free to carry a request. */
+  idleSinceMs = 0;
   /** Responses it has carried completely. */
   served = 0;
   readonly #socket: Socket;
@@ -239,7 +241,8 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #startIdling(): void {
-    this.deadlineMs = this.#shared.clock.nowMs() + this.#idleMs;
+    this.idleSinceMs = this.#shared.clock.nowMs();
+    this.deadlineMs = this.idleSinceMs + this.#idleMs;
   }
 
   #touch(): void {

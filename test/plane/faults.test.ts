@@ -26,6 +26,25 @@ describe("a backend that fails", () => {
     expect(counted.failures).toBe(counted.retries);
   });
 
+  test("to keep idle connections open loses no request that can't be repeated: it gets a new one", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const started = await stage.plane({ legacy: [legacy.port] });
+    const one = stage.client(started.port);
+    const post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    const ask = async (text: string): Promise<number> => {
+      one.received = "";
+      one.send(text);
+      await one.sees(/ok$/);
+      return legacy.connections.length;
+    };
+    expect(await ask(GET)).toBe(1);
+    expect(await ask(post)).toBe(1);
+    started.pass(1_500);
+    expect(await ask(post)).toBe(2);
+    started.pass(1_500);
+    expect(await ask(GET)).toBe(2);
+  });
+
   test("to accept at three endpoints is rescued by the fourth, if the route allows three retries", async () => {
     const legacy = await stage.backend(answering(OK));
     const dead = await Promise.all([closedPort(), closedPort(), closedPort()]);

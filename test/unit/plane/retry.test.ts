@@ -1,6 +1,12 @@
 /** Retries: which attempts may be repeated, how many at a time, and how they spread out. */
 import { describe, expect, test } from "vitest";
-import { RetryBudget, backoffMs, maySendAgain, type FailedAttempt } from "../../../src/plane/retry.ts";
+import {
+  RetryBudget,
+  backoffMs,
+  idleMsMax,
+  maySendAgain,
+  type FailedAttempt,
+} from "../../../src/plane/retry.ts";
 
 const RESET: FailedAttempt = {
   code: "UPSTREAM_RESET",
@@ -48,4 +54,9 @@ test("the first retry goes at once, later ones wait up to a bound that doubles a
   expect([1, 2, 3, 4, 5, 9].map((attempts) => backoffMs(attempts, largest))).toEqual([
     0, 50, 100, 200, 250, 250,
   ]);
+});
+
+test("only a request that can be repeated trusts a connection that was idle for long", () => {
+  expect(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"].map(idleMsMax)).toEqual(Array(5).fill(Infinity));
+  expect(["POST", "PATCH", "LOCK"].map(idleMsMax)).toEqual([1000, 1000, 1000]);
 });
