@@ -41,7 +41,7 @@ const nameArbitrary: fc.Arbitrary<string> = fc
     word(`${ALPHABET}${ALPHABET.toUpperCase()}${DIGITS}._-`, 1, 12),
     fc.constantFrom("constructor", "toString", "7"),
   )
-  .filter((name) => !["-", ".", "..", "__proto__"].includes(name));
+  .filter((name) => !["-", ".", "..", "reason", "__proto__"].includes(name));
 
 const labelArbitrary = word(`${ALPHABET}${DIGITS}_`, 1, 8);
 const hostArbitrary = fc
