@@ -3,6 +3,12 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { getCompileCacheDir } from "node:module";
 
+/**
+ * How workers run. Bytes that were read live in buffers outside the heap, which are let go only when the young part of
+ * the heap is collected: twice this many MiB may pile up until then. Less than V8's own 16 costs no measurable time.
+ */
+const WORKER_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
+
 /** What a worker process is started with. `descriptors[i]` listens on `listen[i]`. */
 export interface WorkerStart {
   /** The worker's entry file. */
@@ -26,7 +32,7 @@ export interface StartedWorker {
 export function startWorker(start: WorkerStart): StartedWorker {
   const place = ["--socket", start.socketPath, "--worker", String(start.worker), "--version", start.version];
   const listen = start.listen.flatMap((text) => ["--listen", text]);
-  const child = spawn(process.execPath, [start.file, ...place, ...listen], {
+  const child = spawn(process.execPath, [...WORKER_FLAGS, start.file, ...place, ...listen], {
     detached: true,
     env: environment(),
     stdio: ["ignore", "inherit", "inherit", ...start.descriptors],

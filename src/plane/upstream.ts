@@ -352,6 +352,8 @@ export class UpstreamConnection implements Timed, BodySink {
     if (hasExcess) this.#owner.onExcess();
     const isReusable = !hasExcess && this.#isRequestDone && head.keepAlive && this.#idleMs > 0;
     if (isReusable && !this.#isClosed) {
+      // It may end while a client is behind: an idle connection must be read, to see it close and for its next answer.
+      this.resume();
       this.#startIdling();
       // First, so that what follows on the client's connection finds it.
       this.#owner.onIdle(this);

@@ -7,6 +7,7 @@ import { until } from "../support/wait.ts";
 
 const MIB = 1024 * 1024;
 const BODY_BYTES = 100 * MIB;
+const SMALL_BYTES = BODY_BYTES / 10;
 /** Bodies that pass at the same time, each way. */
 const BODIES = 3;
 const STALLED = 50;
@@ -45,6 +46,13 @@ async function passBodies(length: number): Promise<void> {
   for (const one of [...takers, ...bringers, ...echoes]) expect(one.head).toMatch(/^HTTP\/1.1 200 /);
 }
 
+async function passOften(times: number, length: number): Promise<void> {
+  for (let time = 0; time < times; time++) {
+    await passBodies(length);
+    await leave();
+  }
+}
+
 async function leave(): Promise<void> {
   backend.dropIgnored();
   for (const one of clients.splice(0)) one.close();
@@ -53,7 +61,7 @@ async function leave(): Promise<void> {
 
 /** Lets the worker reach its usual size. Gives that. */
 async function warmUp(): Promise<number> {
-  await passBodies(10 * MIB);
+  await passBodies(SMALL_BYTES);
   await leave();
   return settledBytes(pid);
 }
@@ -102,7 +110,8 @@ test("10,000 idle connections cost at most 8 KB each", async () => {
 });
 
 test("bodies of 100 MB pass both ways, a few at once, in less than 64 MB", async () => {
-  const warm = await warmUp();
+  // Against as many bytes in small bodies: what the collector has not come to yet is there in both.
+  const warm = await peakBytes(pid, passOften(BODY_BYTES / SMALL_BYTES, SMALL_BYTES));
   const peak = await peakBytes(pid, passBodies(BODY_BYTES));
   report("100 MB bodies, at their peak", peak, warm);
   expect(peak - warm).toBeLessThan(GROWTH_MAX);
