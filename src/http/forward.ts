@@ -28,36 +28,34 @@ export interface RequestContext {
  * connection, framing (written anew), forwarding fields of peers that are not trusted. Source: RFC 9110 section 7.6.
  */
 export function requestForward(head: RequestHead, context: RequestContext): string {
-  const { text, fields, method, target } = head;
-  const trusted = context.isPeerTrusted;
+  const { method, target } = head;
+  const kept = keptFields(head, context.isPeerTrusted ? isKeptFromTrusted : isKeptFromStranger);
+  return `${method} ${target} HTTP/1.1\r\n${kept}${requestFraming(head)}${forwardedFields(head, context)}\r\n`;
+}
+
+/** The lines that pass unchanged, in order; neighbours are taken as one slice. `isKept` decides by FIELD kind. */
+function keptFields(head: RequestHead | ResponseHead, isKept: (kind: number) => boolean): string {
+  const { text, fields } = head;
   let kept = "";
   let from = -1;
   for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
     const at = fields[i + 1] as number;
-    if (isKeptInRequest(fields[i] as number, trusted) && !isNominated(head, fields, i)) {
+    if (isKept(fields[i] as number) && !isNominated(head, fields, i)) {
       if (from === -1) from = at;
     } else if (from !== -1) {
       kept += text.slice(from, at);
       from = -1;
     }
   }
-  if (from !== -1) kept += text.slice(from, text.length - 2);
-  return `${method} ${target} HTTP/1.1\r\n${kept}${requestFraming(head)}${forwardedFields(head, context)}\r\n`;
+  return from === -1 ? kept : kept + text.slice(from, text.length - 2);
 }
 
-function isKeptInRequest(kind: number, trusted: boolean): boolean {
-  switch (kind) {
-    case FIELD.OTHER:
-    case FIELD.HOST:
-    case FIELD.AUTHORIZATION:
-    case FIELD.VIA:
-      return true;
-    case FIELD.FORWARDED:
-    case FIELD.REQUEST_ID:
-      return trusted;
-    default:
-      return false;
-  }
+function isKeptFromTrusted(kind: number): boolean {
+  return kind === FIELD.FORWARDED || kind === FIELD.REQUEST_ID || isKeptFromStranger(kind);
+}
+
+function isKeptFromStranger(kind: number): boolean {
+  return kind === FIELD.OTHER || kind === FIELD.HOST || kind === FIELD.AUTHORIZATION || kind === FIELD.VIA;
 }
 
 function isNominated(head: RequestHead | ResponseHead, fields: readonly number[], i: number): boolean {
@@ -108,39 +106,30 @@ export interface ResponseContext {
   readonly added: string;
 }
 
+/** Responses below 200: no body, and the connection goes on. */
+const BODILESS: ResponseContext = {
+  body: "none",
+  keepsLength: false,
+  isLast: false,
+  clientMinor: 1,
+  added: "",
+};
+
 /** The head to send to a client. Changes the same kinds of fields as `requestForward`. */
 export function responseForward(head: ResponseHead, context: ResponseContext): string {
-  const { text, fields } = head;
-  let kept = "";
-  let from = -1;
-  for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
-    const at = fields[i + 1] as number;
-    if (isKeptInResponse(fields[i] as number) && !isNominated(head, fields, i)) {
-      if (from === -1) from = at;
-    } else if (from !== -1) {
-      kept += text.slice(from, at);
-      from = -1;
-    }
-  }
-  if (from !== -1) kept += text.slice(from, text.length - 2);
+  const kept = keptFields(head, isKeptInResponse);
   return `HTTP/1.1 ${head.status} ${head.reason}\r\n${kept}${responseFraming(head, context)}${context.added}\r\n`;
 }
 
 /** The head that turns the client's connection into a WebSocket. */
 export function upgradeForward(head: ResponseHead): string {
   const added = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-  return responseForward(head, { body: "none", keepsLength: false, isLast: false, clientMinor: 1, added });
+  return responseForward(head, { ...BODILESS, added });
 }
 
 /** An interim (1xx) response as it is passed on. Source: RFC 9110 section 15.2. */
 export function interimForward(head: ResponseHead): string {
-  return responseForward(head, {
-    body: "none",
-    keepsLength: false,
-    isLast: false,
-    clientMinor: 1,
-    added: "",
-  });
+  return responseForward(head, BODILESS);
 }
 
 function isKeptInResponse(kind: number): boolean {

@@ -1,21 +1,8 @@
 /** The commands that show traffic: what counts as ready, and the figures of each backend. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { WorkerSnapshot } from "../../src/shared/counters.ts";
 import { CounterBook } from "../../src/shared/counters.ts";
 import { serveStage, type ServedStage } from "../support/shell.ts";
-
-const WORKER: WorkerSnapshot = {
-  connectionsAccepted: 0,
-  connectionsRefused: 0,
-  connectionsOpenNow: 0,
-  upstreamNow: [],
-  upstreamExcess: 0,
-  logLinesDropped: 0,
-  fieldsDropped: 0,
-  lookupsFailed: 0,
-  loopUtilization: 0,
-  rssBytes: 0,
-};
+import { IDLE_WORKER } from "../support/snapshots.ts";
 
 let stage: ServedStage;
 
@@ -23,14 +10,14 @@ beforeEach(async () => {
   stage = await serveStage();
   const book = new CounterBook();
   const { sampler } = stage.parts;
-  sampler.report("0.1", WORKER, book.report(true));
+  sampler.report("0.1", IDLE_WORKER, book.report(true));
   for (let request = 0; request < 10; request++) {
     const cell = book.cell("shop", request < 9 ? "old" : "fresh");
     cell.started++;
     cell.finish(request < 9 ? 200 : 500, 12_000);
     if (request === 9) cell.failures++;
   }
-  sampler.report("0.1", WORKER, book.report(true));
+  sampler.report("0.1", IDLE_WORKER, book.report(true));
   stage.clock.advance(1_000);
   sampler.tick();
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { NO_SAMPLE } from "../../../src/domain/window.ts";
 import { adminStage, SHOP_TABLE, type Reply } from "../../support/admin_stage.ts";
+import { IDLE_WORKER } from "../../support/snapshots.ts";
 
 const shop = SHOP_TABLE.routes[0];
 const blog = {
@@ -184,19 +185,7 @@ describe("POST /v1/routes/{id}/rollback", () => {
 describe("GET /v1/routes/{id}/health", () => {
   test("shows windows and shares per backend", async () => {
     const { call, parts } = await adminStage();
-    const worker = {
-      connectionsAccepted: 0,
-      connectionsRefused: 0,
-      connectionsOpenNow: 0,
-      upstreamNow: [],
-      upstreamExcess: 0,
-      logLinesDropped: 0,
-      fieldsDropped: 0,
-      lookupsFailed: 0,
-      loopUtilization: 0,
-      rssBytes: 0,
-    };
-    parts.sampler.report("0.1", worker, []);
+    parts.sampler.report("0.1", IDLE_WORKER, []);
     const cell = {
       ...NO_SAMPLE,
       route: "shop",
@@ -205,7 +194,7 @@ describe("GET /v1/routes/{id}/health", () => {
       finished: 3,
       latency: [[20, 3]] as const,
     };
-    parts.sampler.report("0.1", worker, [
+    parts.sampler.report("0.1", IDLE_WORKER, [
       cell,
       { ...cell, backend: "fresh", finished: 1, failures: 1, latency: [] },
     ]);

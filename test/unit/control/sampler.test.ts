@@ -7,19 +7,7 @@ import type { Route } from "../../../src/domain/route.ts";
 import { NO_FIGURES, NO_SAMPLE } from "../../../src/domain/window.ts";
 import type { CellSnapshot, WorkerSnapshot } from "../../../src/shared/counters.ts";
 import { ManualClock } from "../../support/clock.ts";
-
-const idle: WorkerSnapshot = {
-  connectionsAccepted: 0,
-  connectionsRefused: 0,
-  connectionsOpenNow: 0,
-  upstreamNow: [],
-  upstreamExcess: 0,
-  logLinesDropped: 0,
-  fieldsDropped: 0,
-  lookupsFailed: 0,
-  loopUtilization: 0,
-  rssBytes: 0,
-};
+import { IDLE_WORKER as idle } from "../../support/snapshots.ts";
 
 function cell(backend: string, finished: number, more: Partial<CellSnapshot> = {}): CellSnapshot {
   const latency: [number, number][] = finished === 0 ? [] : [[latencyBucket(10_000), finished]];
