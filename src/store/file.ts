@@ -1,5 +1,14 @@
 /** Files of the store on disk: made for their owner alone, and faults that name them. */
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { Fault } from "../base/fault.ts";
 
@@ -37,6 +46,24 @@ export function claimFile(path: string): void {
     const status = statSync(path);
     if (status.isFile() && (status.mode & OTHERS_MASK) !== 0) chmodSync(path, FILE_MODE);
   }
+}
+
+/**
+ * Replaces a file by one with this text, whole or not at all, and makes its directory. Only the owner reads it. It is
+ * on the disk when this returns. Throws the error of the file system.
+ */
+export function replaceFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
+  const beside = `${path}.new`;
+  const file = openSync(beside, "w", FILE_MODE);
+  try {
+    writeSync(file, text);
+    // Renamed before its content is on the disk, a power cut would leave an empty file.
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(beside, path);
 }
 
 /**

@@ -6,11 +6,13 @@ import type { Clock } from "../base/clock.ts";
 import { assert, Fault } from "../base/fault.ts";
 import type { Logger } from "../base/logger.ts";
 import { claimFile, onFile } from "./file.ts";
+import { inTransaction, prepareDatabase } from "./sqlite_schema.ts";
 import {
   HISTORY_KEPT_MAX,
   HISTORY_PAGE_MAX,
   IDEMPOTENCY_KEPT_MAX,
   IDEMPOTENCY_KEPT_MS,
+  LOADED_MAX,
   type AuditEntry,
   type Change,
   type CommitOutcome,
@@ -26,36 +28,6 @@ const BUSY_MS = 1_000;
 
 /** How often commits of other processes are looked for while anybody watches: one pragma, some microseconds. */
 const POLL_MS = 250;
-
-/** "Cros", in the header of the file: it tells a store from the databases of other programs. */
-const APPLICATION_ID = 0x43726f73;
-
-/** The layout below. A file with a greater number was written by a later version, which this one cannot know. */
-const SCHEMA_VERSION = 1;
-
-const SCHEMA = `
-  CREATE TABLE revision (
-    revision INTEGER PRIMARY KEY,
-    from_revision INTEGER NOT NULL,
-    at_ms INTEGER NOT NULL,
-    actor TEXT NOT NULL,
-    action TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    difference TEXT NOT NULL, -- JSON list of lines
-    document TEXT NOT NULL -- JSON, operator's units
-  ) STRICT;
-  CREATE TABLE idempotency (
-    number INTEGER PRIMARY KEY, -- in the order of use
-    key TEXT NOT NULL UNIQUE,
-    fingerprint TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    changed INTEGER NOT NULL, -- 0 or 1
-    at_ms INTEGER NOT NULL
-  ) STRICT;
-  CREATE INDEX idempotency_at ON idempotency (at_ms);
-  PRAGMA application_id = ${APPLICATION_ID};
-  PRAGMA user_version = ${SCHEMA_VERSION};
-`;
 
 const AUDIT_COLUMNS = "revision, from_revision, at_ms, actor, action, reason, difference";
 
@@ -93,37 +65,6 @@ export function openSqliteStore(options: SqliteStoreOptions): RouteStore {
     database.close();
     throw error;
   }
-}
-
-function prepareDatabase(database: DatabaseSync, path: string): void {
-  checkOwner(database, path);
-  const mode = database.prepare("PRAGMA journal_mode = WAL").get();
-  if (mode?.["journal_mode"] !== "wal") {
-    throw new Fault("STORE_UNAVAILABLE", `cannot keep a log beside the file ${path}: put it on a local disk`);
-  }
-  database.exec("PRAGMA synchronous = FULL");
-  inTransaction(database, () => {
-    // Asked again under the lock: another process may have made the tables meanwhile.
-    if (checkOwner(database, path) === 0) database.exec(SCHEMA);
-  });
-}
-
-/** The version of the layout, 0 for an empty file. Throws a Fault for files of others and of later versions. */
-function checkOwner(database: DatabaseSync, path: string): number {
-  const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
-  const owner = database.prepare("PRAGMA application_id").get()?.["application_id"];
-  const isEmpty = database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined;
-  if (owner !== APPLICATION_ID && !(isEmpty && version === 0)) {
-    const detail = `the file ${path} is a database of another program; name another file for the store`;
-    throw new Fault("STORE_UNAVAILABLE", detail);
-  }
-  if (version > SCHEMA_VERSION) {
-    const detail =
-      `the file ${path} was written by a later version of Crossfade ` +
-      `(layout ${version}, this version knows ${SCHEMA_VERSION}); start that version, or name another file`;
-    throw new Fault("STORE_UNAVAILABLE", detail);
-  }
-  return version;
 }
 
 class SqliteStore implements RouteStore {
@@ -173,27 +114,15 @@ class SqliteStore implements RouteStore {
 
   async commit(expectedRevision: number, change: Change): Promise<CommitOutcome> {
     assert(Number.isSafeInteger(expectedRevision) && expectedRevision >= 0, "a revision is a whole number");
-    const document = JSON.stringify(change.document);
-    assert(document !== undefined, "a document can be written as JSON");
+    const document = jsonOf(change.document);
     const outcome = this.#write((): CommitOutcome => {
       const currentRevision = this.#newestRevision();
       const { idempotency } = change;
       const isKnown = idempotency !== undefined && this.#isKnown(idempotency.key);
       if (currentRevision !== expectedRevision || isKnown) return { ok: false, currentRevision };
       const revision = currentRevision + 1;
-      const { actor, action, reason } = change;
-      const difference = JSON.stringify(change.difference);
       const atMs = Math.trunc(this.#clock.wallMs());
-      this.#statements.insert.run(
-        revision,
-        currentRevision,
-        atMs,
-        actor,
-        action,
-        reason,
-        difference,
-        document,
-      );
+      this.#insert({ ...change, revision, fromRevision: currentRevision, atMs }, document);
       this.#statements.trim.run(revision - HISTORY_KEPT_MAX);
       if (idempotency !== undefined) this.#note(idempotency, revision, true);
       return { ok: true, revision };
@@ -222,6 +151,18 @@ class SqliteStore implements RouteStore {
     };
   }
 
+  async load(history: readonly StoredTable[]): Promise<boolean> {
+    assertHistory(history);
+    const documents = history.map((stored) => jsonOf(stored.document));
+    const isLoaded = this.#write(() => {
+      if (this.#newestRevision() !== 0) return false;
+      for (const [index, stored] of history.entries()) this.#insert(stored, documents[index] as string);
+      return true;
+    });
+    if (isLoaded) queueMicrotask(() => this.#tell(history.at(-1)?.revision as number));
+    return isLoaded;
+  }
+
   async close(): Promise<void> {
     this.#watchers.clear();
     this.#stopPolling();
@@ -242,6 +183,13 @@ class SqliteStore implements RouteStore {
       }
       return inTransaction(this.#database, work);
     });
+  }
+
+  #insert(entry: AuditEntry, document: string): void {
+    const { revision, fromRevision, atMs, actor, action, reason } = entry;
+    const difference = JSON.stringify(entry.difference);
+    const { insert } = this.#statements;
+    insert.run(revision, fromRevision, atMs, actor, action, reason, difference, document);
   }
 
   #newestRevision(): number {
@@ -345,20 +293,22 @@ function prepareStatements(database: DatabaseSync) {
   };
 }
 
-/** Runs `work` as one step under the write lock, taken first so that what it reads is what it changes. */
-function inTransaction<Value>(database: DatabaseSync, work: () => Value): Value {
-  database.exec("BEGIN IMMEDIATE");
-  try {
-    const value = work();
-    database.exec("COMMIT");
-    return value;
-  } catch (error) {
-    // SQLite may have rolled back by itself, for instance when the disk is full.
-    if (database.isTransaction) database.exec("ROLLBACK");
-    throw error;
+function assertRevision(revision: number): void {
+  assert(Number.isSafeInteger(revision) && revision >= 1, "a revision is a whole number from 1");
+}
+
+function assertHistory(history: readonly StoredTable[]): void {
+  assert(history.length >= 1 && history.length <= LOADED_MAX, "a history to load has 1 to 1000 revisions");
+  let before = 0;
+  for (const { revision } of history) {
+    assertRevision(revision);
+    assert(revision > before, "the revisions of a history ascend");
+    before = revision;
   }
 }
 
-function assertRevision(revision: number): void {
-  assert(Number.isSafeInteger(revision) && revision >= 1, "a revision is a whole number from 1");
+function jsonOf(document: unknown): string {
+  const text = JSON.stringify(document);
+  assert(text !== undefined, "a document can be written as JSON");
+  return text;
 }

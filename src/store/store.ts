@@ -9,7 +9,10 @@ export interface AuditEntry {
   readonly atMs: number;
   /** The token's name, `loopback` when none is configured, or `crossfade` for automatic changes. */
   readonly actor: string;
-  /** A word for what was done: `seed`, `apply`, `route.put`, `route.delete`, `shift`, `rollback`, `restore`. */
+  /**
+   * A word for what was done: `seed`, `apply`, `route.put`, `route.delete`, `shift`, `rollback`, `restore`, `reseed`,
+   * or `rollout.` and what became of a rollout.
+   */
   readonly action: string;
   readonly reason: string;
   /** One line per difference, as a person would say it. */
@@ -68,6 +71,8 @@ export const HISTORY_PAGE_MAX = 500;
 export const HISTORY_KEPT_MAX = 10_000;
 /** The most idempotency keys a store keeps; the oldest are forgotten first. */
 export const IDEMPOTENCY_KEPT_MAX = 10_000;
+/** The most revisions that a history to load has. */
+export const LOADED_MAX = 1_000;
 /** How long an idempotency key is remembered, unless the bound above is met: 24 hours. */
 export const IDEMPOTENCY_KEPT_MS = 86_400_000;
 
@@ -75,7 +80,8 @@ export const IDEMPOTENCY_KEPT_MS = 86_400_000;
  * The home of the routing table.
  *
  * Revisions start at 1 and grow by one. A commit that was answered is durable: it survives kill -9 and a power cut.
- * Every method throws Fault STORE_UNAVAILABLE when the store cannot be reached; then nothing was changed.
+ * Every method throws Fault STORE_UNAVAILABLE when the store cannot be reached; then nothing was changed. A store
+ * that is reached over a network throws Fault STORE_UNSURE when a write may or may not have been carried out.
  */
 export interface RouteStore {
   /** The newest revision, or null for an empty store. */
@@ -100,5 +106,11 @@ export interface RouteStore {
    * listeners. Gives the function that ends it.
    */
   watch(listener: (revision: number) => void): () => void;
+  /**
+   * Fills an empty store with a history, in one atomic step; its newest revision becomes the table. Takes 1 to
+   * LOADED_MAX revisions, ascending, and keeps their numbers and audit entries. Idempotency keys do not come along.
+   * False when the store is not empty: then nothing was changed.
+   */
+  load(history: readonly StoredTable[]): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -6,12 +6,15 @@ import {
   HISTORY_PAGE_MAX,
   IDEMPOTENCY_KEPT_MAX,
   IDEMPOTENCY_KEPT_MS,
-  type Change,
   type IdempotencyMark,
   type RouteStore,
 } from "../../src/store/store.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { until } from "../support/wait.ts";
+import { describeLoading } from "./route_store_loading.ts";
+import { changeTo, commitMany, historyOf, MARK, type SuiteParts } from "./route_store_parts.ts";
+
+export { changeTo, historyOf } from "./route_store_parts.ts";
 
 /** What the suite has to know of a store. Where a reason stands instead, the claims that need it are skipped. */
 export interface RouteStoreOptions {
@@ -23,18 +26,6 @@ export interface RouteStoreOptions {
 
 /** Revisions that one test commits beyond the most that are kept. */
 const BEYOND = 5;
-
-/** A change that differs from others by its number. */
-export function changeTo(number: number, idempotency?: IdempotencyMark): Change {
-  const change = {
-    document: { backends: {}, routes: [], number },
-    actor: "alice",
-    action: "apply",
-    reason: `because of ${number}`,
-    difference: [`number ${number - 1} -> ${number}`],
-  };
-  return idempotency === undefined ? change : { ...change, idempotency };
-}
 
 /** Opens a suite of every claim. `open` gives an empty store each time; the suite closes it. */
 export function describeRouteStore(
@@ -75,6 +66,9 @@ export function describeRouteStore(
     describe("idempotency keys", () => {
       describeKeys(parts);
     });
+    describe("loading", () => {
+      describeLoading(parts);
+    });
     describe("watching", () => {
       describeWatching(parts);
     });
@@ -82,22 +76,6 @@ export function describeRouteStore(
       describeHandles(parts);
     });
   });
-}
-
-type Skip = (reason: string) => never;
-
-interface SuiteParts {
-  readonly store: () => RouteStore;
-  readonly again: (skip: Skip) => Promise<RouteStore>;
-  readonly clock: (skip: Skip) => ManualClock;
-}
-
-const MARK: IdempotencyMark = { key: "key-1", fingerprint: "fingerprint-1" };
-
-async function commitMany(store: RouteStore, from: number, to: number): Promise<void> {
-  for (let number = from; number <= to; number++) {
-    expect(await store.commit(number - 1, changeTo(number))).toEqual({ ok: true, revision: number });
-  }
 }
 
 function describeCommits({ store, clock }: SuiteParts): void {
@@ -385,6 +363,7 @@ function describeHandles({ store, again }: SuiteParts): void {
       () => store().recall("key-1"),
       () => store().remember(MARK, 1),
       () => store().commit(0, changeTo(1)),
+      () => store().load(historyOf(1)),
       async () => store().watch(() => undefined),
     ];
     for (const call of calls)

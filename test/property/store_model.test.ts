@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
 import { IDEMPOTENCY_KEPT_MS, type IdempotencyMark, type RouteStore } from "../../src/store/store.ts";
-import { changeTo } from "../contract/route_store.ts";
+import { changeTo, historyOf } from "../contract/route_store.ts";
 import { ManualClock } from "../support/clock.ts";
 import { makeDirectory } from "../support/directory.ts";
 import { MemoryData, MemoryStore } from "../support/memory_store.ts";
@@ -23,6 +23,7 @@ type Step =
   | { readonly kind: "remember"; readonly handle: number; readonly mark: IdempotencyMark }
   | { readonly kind: "recall"; readonly handle: number; readonly mark: IdempotencyMark }
   | { readonly kind: "read" | "at" | "history"; readonly handle: number; readonly ago: number }
+  | { readonly kind: "load"; readonly handle: number; readonly revisions: readonly number[] }
   | { readonly kind: "reopen"; readonly handle: number }
   | { readonly kind: "advance"; readonly ms: number };
 
@@ -49,6 +50,11 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   fc
     .tuple(fc.constantFrom("read" as const, "at" as const, "history" as const), handleArbitrary, agoArbitrary)
     .map(([kind, handle, ago]): Step => ({ kind, handle, ago })),
+  fc
+    .tuple(handleArbitrary, fc.uniqueArray(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 5 }))
+    .map(([handle, numbers]): Step => {
+      return { kind: "load", handle, revisions: numbers.toSorted((a, b) => a - b) };
+    }),
   handleArbitrary.map((handle): Step => ({ kind: "reopen", handle })),
   fc
     .constantFrom(0, 1, 1_000, IDEMPOTENCY_KEPT_MS - 1, IDEMPOTENCY_KEPT_MS)
@@ -82,6 +88,8 @@ async function run(step: Step, subject: Subject, newest: number, number: number)
       return store.at(Math.max(1, newest - step.ago));
     case "history":
       return store.history({ limit: 3, before: Math.max(1, newest - step.ago) });
+    case "load":
+      return store.load(historyOf(...step.revisions));
     case "reopen":
       await store.close();
       subject.handles[step.handle] = subject.open();

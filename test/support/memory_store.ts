@@ -6,6 +6,7 @@ import {
   HISTORY_PAGE_MAX,
   IDEMPOTENCY_KEPT_MAX,
   IDEMPOTENCY_KEPT_MS,
+  LOADED_MAX,
   type AuditEntry,
   type Change,
   type CommitOutcome,
@@ -98,6 +99,20 @@ export class MemoryStore implements RouteStore {
     const end = (): void => void this.#data.watchers.delete(entry);
     this.#ends.push(end);
     return end;
+  }
+
+  async load(history: readonly StoredTable[]): Promise<boolean> {
+    assert(history.length >= 1 && history.length <= LOADED_MAX, "a history to load has 1 to 1000 revisions");
+    for (const { revision } of history) assertRevision(revision);
+    const isAscending = history.every(
+      ({ revision }, index) => revision > (history[index - 1]?.revision ?? 0),
+    );
+    assert(isAscending, "the revisions of a history ascend");
+    this.#assertOpen();
+    if (this.#data.revisions.length > 0) return false;
+    this.#data.revisions = structuredClone([...history]);
+    queueMicrotask(() => this.#tell(history.at(-1)?.revision as number));
+    return true;
   }
 
   async close(): Promise<void> {
