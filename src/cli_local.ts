@@ -1,4 +1,5 @@
 /** The commands that need no admin API: start, demo and check. */
+import { readFileSync } from "node:fs";
 import { basename, relative } from "node:path";
 import type { Shell } from "./cli_shell.ts";
 import { printJson } from "./cli_shell.ts";
@@ -41,7 +42,8 @@ export async function check(shell: Pick<Shell, "terminal" | "isJson">, fileName:
     import("./settings_file.ts"),
   ]);
   const fileText = await readNeeded(terminal, fileName);
-  const read = readSettings({ fileName, fileText, env: terminal.env, flags: {} });
+  const readText = (path: string) => readFileSync(path, "utf8");
+  const read = readSettings({ fileName, fileText, env: terminal.env, flags: {}, readText });
   if (shell.isJson) {
     const problems = read.ok ? [] : read.problems;
     printJson(shell, { ok: read.ok, file: fileName, problems });

@@ -1,6 +1,7 @@
 /** Flags, environment and file to Settings; everything wrong with them is reported at once. */
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { ListenAddress } from "./control/sockets.ts";
 import { inspectDocument } from "./domain/document.ts";
@@ -8,17 +9,33 @@ import { closed, examine, examineKeys, isMap } from "./domain/examine.ts";
 import { Findings, findProtoKeys, refuseRepeats } from "./domain/problems.ts";
 import { durationMs } from "./domain/quantity.ts";
 import type { Document } from "./domain/route.ts";
-import { duration, list, nameSchema, text, whole } from "./domain/schema.ts";
-import { sure, type Reading } from "./domain/syntax.ts";
+import { duration, list, nameSchema, text, whole } from "./domain/schema_parts.ts";
+import { sure } from "./domain/syntax.ts";
 import {
   SOCKET_PATH_BYTES_MAX,
+  faultOf,
   isLoopback,
   isSameAddress,
   readHostPort,
   readListenAddress,
   readProxyRange,
 } from "./settings_address.ts";
-import { parseFile, type FileProblem, type ParsedFile } from "./settings_file.ts";
+import {
+  parseFile,
+  problemElsewhere,
+  type FileProblem,
+  type Notes,
+  type ParsedFile,
+} from "./settings_file.ts";
+import {
+  SQLITE_DEFAULT,
+  filePath,
+  instanceOf,
+  instanceSchema,
+  readStore,
+  storeSchema,
+  type StoreSettings,
+} from "./settings_store.ts";
 import { writeListening, type PlaneOptions } from "./shared/messages.ts";
 
 /** A token of the admin API. Only the hash of its secret is known: SHA-256 in lower-case hexadecimal. */
@@ -37,7 +54,9 @@ export interface Settings {
   readonly workers: number;
   /** Where the control socket and the files of the running program are. */
   readonly runDir: string;
-  readonly store: { readonly sqlite: string };
+  /** By what this instance is told from others at the same store. */
+  readonly instance: string;
+  readonly store: StoreSettings;
   readonly plane: PlaneOptions;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   /** What an empty store starts with. */
@@ -57,23 +76,20 @@ export interface SettingsInput {
   readonly fileText: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly flags: SettingsFlags;
+  /** Gives the text of a file that the settings name, or throws. Without it no such file can be read. */
+  readonly readText?: (path: string) => string;
 }
 
 /** The name of the control socket in the run directory. */
 export const CONTROL_SOCKET = "control.sock";
 
+/** What the audit log calls Crossfade itself, and whoever comes without a token. */
+const RESERVED_ACTORS: readonly string[] = ["crossfade", "loopback"];
+
 const LISTEN_MAX = 16;
 const WORKERS_MAX = 256;
 const TOKENS_MAX = 1000;
 const PROXIES_MAX = 1000;
-const FILE_PATH_CHARS_MAX = 1024;
-
-const filePath = text((value) =>
-  value !== "" && value.length <= FILE_PATH_CHARS_MAX && !value.includes("\0")
-    ? null
-    : "write the path of a file",
-);
-
 const adminAddressSchema = text(faultOf(readHostPort));
 
 const workersError = `write auto or a whole number from 1 to ${WORKERS_MAX}`;
@@ -112,8 +128,9 @@ export const settingsSchema = closed({
   }).prefault({}),
   workers: workersSchema.default("auto"),
   trusted_proxies: list(text(faultOf(readProxyRange)), 0, PROXIES_MAX).default([]),
-  store: closed({ sqlite: filePath.default("./data/crossfade.db") }, ["redis"]).prefault({}),
+  store: storeSchema.optional(),
   run_dir: filePath.optional(),
+  instance: instanceSchema.optional(),
   access_log: closed({
     format: z.enum(["json", "combined", "off"]).default("json"),
     sample: z
@@ -138,7 +155,10 @@ export const settingsSchema = closed({
   table: z.unknown().optional(),
 });
 
-type FileKeys = Partial<z.output<typeof settingsSchema>>;
+/** The settings file with a store that is still to be read. */
+const settingsOutline = closed({ ...settingsSchema.shape, store: z.unknown().optional() });
+
+type FileKeys = Partial<z.output<typeof settingsOutline>>;
 
 /** A value that a flag or an environment variable gives instead of the file, and the name of that one. */
 interface Override<Value> {
@@ -152,7 +172,10 @@ interface Overrides {
   readonly logLevel: Override<Settings["logLevel"]> | undefined;
 }
 
-/** Gives complete settings, or every problem with the place it is at. Reads nothing but its input. */
+/**
+ * Gives complete settings, or every problem with the place it is at. Looks at nothing but its input, and for what is
+ * left out at the machine's name, its processors and the working directory.
+ */
 export function readSettings(
   input: SettingsInput,
 ):
@@ -164,7 +187,7 @@ export function readSettings(
   problems.push(...fileProblems);
   if (parsed === null) return { ok: false, problems: problems.toSorted(compareProblems) };
   const findings = new Findings();
-  const settings = readKeys(parsed, input.fileName, overrides, { findings, problems });
+  const settings = readKeys(parsed, input, overrides, { findings, problems });
   problems.push(...findings.list().map((finding) => parsed.locate(finding)));
   return settings !== null && problems.length === 0
     ? { ok: true, settings }
@@ -200,8 +223,9 @@ export function restartNeeded(before: Settings, after: Settings): string[] {
     ["listen", addresses(before) !== addresses(after)],
     ["admin.address", before.admin.host !== after.admin.host || before.admin.port !== after.admin.port],
     ["workers", before.workers !== after.workers],
-    ["store", before.store.sqlite !== after.store.sqlite],
+    ["store", !isDeepStrictEqual(before.store, after.store)],
     ["run_dir", before.runDir !== after.runDir],
+    ["instance", before.instance !== after.instance],
   ];
   return changed.filter(([, isChanged]) => isChanged).map(([key]) => key);
 }
@@ -211,21 +235,21 @@ function compareProblems(a: FileProblem, b: FileProblem): number {
   return a.line - b.line || a.column - b.column;
 }
 
-/** Where what is wrong is noted: `findings` about the file, `problems` about flags and the environment. */
-interface Notes {
-  readonly findings: Findings;
-  readonly problems: FileProblem[];
-}
-
-function readKeys(parsed: ParsedFile, fileName: string, overrides: Overrides, notes: Notes): Settings | null {
+function readKeys(
+  parsed: ParsedFile,
+  input: SettingsInput,
+  overrides: Overrides,
+  notes: Notes,
+): Settings | null {
   const { findings } = notes;
   findProtoKeys(parsed.value, findings);
-  const keys = examineKeys(settingsSchema, parsed.value ?? {}, [], findings) ?? {};
+  const keys = examineKeys(settingsOutline, parsed.value ?? {}, [], findings) ?? {};
   const table = keys.table === undefined ? null : inspectDocument(keys.table, ["table"], findings);
   const listen = readListen(keys, findings);
   const admin = readAdmin(keys.admin, overrides.adminAddress, listen, notes);
   const plane = readPlane(keys, findings);
-  const runDir = keys.run_dir ?? join(dirname(keys.store?.sqlite ?? ""), "run");
+  const store = readStore(keys.store, input, notes);
+  const runDir = keys.run_dir ?? runDirBeside(store);
   if (Buffer.byteLength(join(runDir, CONTROL_SOCKET)) > SOCKET_PATH_BYTES_MAX) {
     const room = SOCKET_PATH_BYTES_MAX - CONTROL_SOCKET.length - 1;
     findings.add(
@@ -235,19 +259,25 @@ function readKeys(parsed: ParsedFile, fileName: string, overrides: Overrides, no
   }
   const workers = overrides.workers?.value ?? keys.workers;
   const logLevel = overrides.logLevel?.value ?? keys.log?.level;
-  if (admin === null || plane === null || keys.store === undefined) return null;
+  if (admin === null || plane === null || store === null) return null;
   if (workers === undefined || logLevel === undefined) return null;
   return {
-    fileName,
+    fileName: input.fileName,
     listen,
     admin,
     workers: workers === "auto" ? Math.min(WORKERS_MAX, availableParallelism()) : workers,
     runDir,
-    store: keys.store,
+    instance: keys.instance ?? instanceOf(runDir),
+    store,
     plane,
     logLevel,
     table,
   };
+}
+
+/** Beside the database file; with Redis where it would be by default. */
+function runDirBeside(store: StoreSettings | null): string {
+  return join(dirname(store?.kind === "sqlite" ? store.sqlite : SQLITE_DEFAULT), "run");
 }
 
 function readListen(keys: FileKeys, findings: Findings): ListenAddress[] {
@@ -299,6 +329,10 @@ function readAdmin(
   const path = ["admin", "tokens"];
   const tokens = keys.tokens.map((token) => ({ ...token, sha256: token.sha256.toLowerCase() }));
   for (const [index, token] of tokens.entries()) {
+    if (RESERVED_ACTORS.includes(token.name)) {
+      const message = `"${token.name}" is what the audit log calls somebody else; use another name`;
+      notes.findings.add([...path, index, "name"], message);
+    }
     for (const key of ["name", "sha256"] as const) {
       const first = tokens.findIndex((other) => other[key] === token[key]);
       if (first < index)
@@ -361,16 +395,5 @@ function readOverrides({ env, flags }: SettingsInput, problems: FileProblem[]): 
       ["--log-level", flags.logLevel],
       ["CROSSFADE_LOG_LEVEL", env["CROSSFADE_LOG_LEVEL"]],
     ]),
-  };
-}
-
-function problemElsewhere(source: string, path: string, message: string): FileProblem {
-  return { file: source, line: 0, column: 0, path, message };
-}
-
-function faultOf<Value>(read: (text: string) => Reading<Value>): (text: string) => string | null {
-  return (value) => {
-    const reading = read(value);
-    return reading.ok ? null : reading.fault;
   };
 }

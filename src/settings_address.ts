@@ -1,6 +1,7 @@
-/** Addresses in the settings: where to listen, where the admin API is, and whose forwarding fields are believed. */
+/** Addresses in the settings: where to listen, where the admin API and Redis are, whose forwarding is believed. */
 import type { ListenAddress } from "./control/sockets.ts";
 import { canonicalHost, shorten, withoutBrackets, type Reading } from "./domain/syntax.ts";
+import type { RedisNode } from "./store/redis_settings.ts";
 
 /** Unix sockets have at most this many bytes of path on every system, its final zero not counted. */
 export const SOCKET_PATH_BYTES_MAX = 103;
@@ -70,4 +71,108 @@ export function readProxyRange(text: string): Reading<string> {
     };
   }
   return { ok: true, value: `${withoutBrackets(canonical)}/${Number(bits ?? bitsMax)}` };
+}
+
+/** The highest number of a Redis database that is taken; how many there are, the server decides. */
+export const DATABASE_MAX = 65_535;
+
+/** What a Redis URL says. */
+export interface RedisUrl {
+  readonly place:
+    | { readonly kind: "single"; readonly node: RedisNode }
+    | { readonly kind: "unix"; readonly path: string };
+  readonly isTls: boolean;
+  readonly database?: number;
+  readonly username?: string;
+  readonly password?: string;
+}
+
+const REDIS_PORT = 6379;
+const URL_CHARS_MAX = 2048;
+const URL_FORM =
+  "write redis://host:port/database, rediss:// for TLS, or unix:/path, " +
+  "and what is special in a user or a password percent-encoded";
+
+/**
+ * Reads `redis://`, `rediss://` and `redis+unix://` with an optional user and password, and `unix:/path`. The port is
+ * 6379 when none is named. Faults repeat nothing of the text, which may hold a password. Source: the IANA registration
+ * of the scheme `redis`; RFC 3986 section 3.2.1 for user and password.
+ */
+export function readRedisUrl(text: string): Reading<RedisUrl> {
+  const parts =
+    /^(rediss?):\/\/(?:([^@/?#]*)@)?(\[[^\]@/?#]*\]|[^:@/?#[\]]*)(?::(\d{1,6}))?(?:\/(\d{0,6}))?$/i.exec(
+      text,
+    );
+  if (parts === null || text.length > URL_CHARS_MAX) return readUnixRedisUrl(text);
+  const [, scheme = "", userinfo, host = "", port, database = ""] = parts;
+  const login = readUserinfo(userinfo);
+  if (!login.ok) return login;
+  const node = nodeOf(host, port === undefined ? REDIS_PORT : Number(port));
+  if (!node.ok) return node;
+  if (Number(database) > DATABASE_MAX) return { ok: false, fault: `a database is 0 to ${DATABASE_MAX}` };
+  const value: RedisUrl = {
+    place: { kind: "single", node: node.value },
+    isTls: scheme.toLowerCase() === "rediss",
+    ...(database === "" ? {} : { database: Number(database) }),
+    ...login.value,
+  };
+  return { ok: true, value };
+}
+
+function readUnixRedisUrl(text: string): Reading<RedisUrl> {
+  const parts = /^(?:redis\+unix:\/\/(?:([^@/?#]*)@)?|unix:(?:\/\/)?)(\/[^?#\0]+)$/i.exec(text);
+  const path = parts?.[2];
+  if (path === undefined || text.length > URL_CHARS_MAX) return { ok: false, fault: URL_FORM };
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
+    return { ok: false, fault: `the path of a socket has at most ${SOCKET_PATH_BYTES_MAX} bytes` };
+  }
+  const login = readUserinfo(parts?.[1]);
+  if (!login.ok) return login;
+  return { ok: true, value: { place: { kind: "unix", path }, isTls: false, ...login.value } };
+}
+
+/** Reads `user:password`, each of which may be empty or left out. */
+function readUserinfo(userinfo = ""): Reading<{ readonly username?: string; readonly password?: string }> {
+  const colon = userinfo.indexOf(":");
+  const written = colon === -1 ? [userinfo, ""] : [userinfo.slice(0, colon), userinfo.slice(colon + 1)];
+  if (written.some((part) => !/^(?:[^%]|%[0-9a-f]{2})*$/i.test(part) || !isDecodable(part))) {
+    return { ok: false, fault: "the user or the password is not percent-encoded" };
+  }
+  const [username = "", password = ""] = written.map(decodeURIComponent);
+  return { ok: true, value: { ...(username && { username }), ...(password && { password }) } };
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch (error) {
+    if (error instanceof URIError) return false;
+    throw error;
+  }
+}
+
+/** Reads `host:port` of a Redis or a sentinel. Faults repeat nothing of the text, which may hold a password. */
+export function readRedisNode(text: string): Reading<RedisNode> {
+  const parts = /^(\[[^\]]*\]|[^:[\]]*):(\d{1,6})$/.exec(text);
+  if (parts === null) {
+    return { ok: false, fault: 'write host:port, such as "10.0.0.1:6379", without user and password' };
+  }
+  return nodeOf(parts[1] ?? "", Number(parts[2]));
+}
+
+function nodeOf(host: string, port: number): Reading<RedisNode> {
+  if (host === "") return { ok: false, fault: "there is no host before the port" };
+  const canonical = canonicalHost(host);
+  if (canonical === null) return { ok: false, fault: "the host is neither a name nor an address" };
+  if (port < 1 || port > 65_535) return { ok: false, fault: "a port is 1 to 65535" };
+  return { ok: true, value: { host: withoutBrackets(canonical), port } };
+}
+
+/** Why a text cannot be read as what it should be, or null. */
+export function faultOf<Value>(read: (text: string) => Reading<Value>): (text: string) => string | null {
+  return (value) => {
+    const reading = read(value);
+    return reading.ok ? null : reading.fault;
+  };
 }

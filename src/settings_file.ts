@@ -1,6 +1,6 @@
 /** The settings file as text: YAML to plain values, and findings to lines and columns. */
 import { LineCounter, isAlias, isMap, isNode, isScalar, isSeq, parseDocument, type Document } from "yaml";
-import { pointerOf, type Finding, type PathPart } from "./domain/problems.ts";
+import { pointerOf, type Finding, type Findings, type PathPart } from "./domain/problems.ts";
 
 /**
  * One thing wrong with the settings. `path` is a JSON pointer. Lines and columns start at 1; both are 0 where `file`
@@ -12,6 +12,17 @@ export interface FileProblem {
   readonly column: number;
   readonly path: string;
   readonly message: string;
+}
+
+/** Where what is wrong is noted: `findings` about the file, `problems` about flags and the environment. */
+export interface Notes {
+  readonly findings: Findings;
+  readonly problems: FileProblem[];
+}
+
+/** A problem of a flag or an environment variable that stands for the key at `path`. */
+export function problemElsewhere(source: string, path: string, message: string): FileProblem {
+  return { file: source, line: 0, column: 0, path, message };
 }
 
 /** A file that could be read. `value` is null when it is empty. */
@@ -28,6 +39,7 @@ const ALIASES_MAX = 1000;
 const YAML_MESSAGES: ReadonlyMap<string, string> = new Map([
   ["DUPLICATE_KEY", "this key stands twice in its map"],
   ["MULTIPLE_DOCS", "the file goes on with a second document; keep one"],
+  ["TAG_RESOLVE_FAILED", 'what begins with "!" is a tag, and no tags are known here; put text in quotes'],
 ]);
 
 /**
@@ -49,7 +61,7 @@ export function parseFile(
   };
   const faults = [...document.errors, ...document.warnings];
   const problems = faults.map((fault) =>
-    problemAt(fault.pos[0], "", YAML_MESSAGES.get(fault.code) ?? fault.message),
+    problemAt(fault.pos[0], "", YAML_MESSAGES.get(fault.code) ?? withoutQuote(fault.message)),
   );
   // A key that stands there twice leaves a usable document, so the rest can be looked at too.
   if (faults.some((fault) => fault.code !== "DUPLICATE_KEY")) return { parsed: null, problems };
@@ -59,9 +71,14 @@ export function parseFile(
       problemAt(offsetOf(document, finding), pointerOf(finding.path), finding.message);
     return { parsed: { value, locate }, problems };
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = withoutQuote(error instanceof Error ? error.message : String(error));
     return { parsed: null, problems: [...problems, problemAt(0, "", message)] };
   }
+}
+
+/** A message of the library without what it repeats of the file, which may be a password. */
+function withoutQuote(message: string): string {
+  return message.replace(/(?<=\S): .*$|(?<=^Invalid escape sequence) .*$/s, "");
 }
 
 /** One line for people: where, which key, what. */

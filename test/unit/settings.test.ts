@@ -34,13 +34,13 @@ function faultsOf(fileText: string, outside: Outside = {}): string[] {
 
 describe("a file that only listens", () => {
   test("gets the documented defaults for the rest", () => {
-    const { workers, ...settings } = settingsOf("");
+    const { workers, instance, ...settings } = settingsOf("");
     expect(settings).toEqual({
       fileName: "c.yaml",
       listen: [{ kind: "tcp", host: "127.0.0.1", port: 8080, text: "127.0.0.1:8080" }],
       admin: { host: "127.0.0.1", port: 9900, tokens: [] },
       runDir: "data/run",
-      store: { sqlite: "./data/crossfade.db" },
+      store: { kind: "sqlite", sqlite: "./data/crossfade.db" },
       plane: {
         accessLog: { format: "json", samplePercent: 100 },
         drain: { graceMs: 5000, idleMs: 15_000, deadlineMs: 120_000, tunnelsMs: 3_600_000 },
@@ -53,6 +53,7 @@ describe("a file that only listens", () => {
       table: null,
     });
     expect(workers).toBeGreaterThan(0);
+    expect(instance).toMatch(/^[\w.-]+-[0-9a-f]{6}$/);
   });
 
   test("may be JSON", () => {
@@ -172,7 +173,10 @@ table:
     ["- listen\n", "c.yaml:1:1: write a map here, not a list"],
     ["listen: []\n", "c.yaml:1:9: /listen: write 1 to 16 entries"],
     [`${LISTEN}---\na: 1\n`, "c.yaml:2:1: the file goes on with a second document; keep one"],
-    ["listen: !secret x\n", "c.yaml:1:9: Unresolved tag: !secret"],
+    [
+      "listen: !secret x\n",
+      'c.yaml:1:9: what begins with "!" is a tag, and no tags are known here; put text in quotes',
+    ],
   ])("of %j are found", (text, line) => {
     expect(linesOf(text)).toContain(line);
   });
@@ -215,7 +219,10 @@ table:
     ["trusted_proxies: [10.0.1]", /is not a range of addresses/],
     ["trusted_proxies: ['::/129']", /is not a range of addresses/],
     ["trusted_proxies: [10.0.0.1, 10.0.0.1/32]", /the same as entry 0/],
-    ["store: { redis: {} }", 'c.yaml:2:10: /store/redis: "redis" is not supported by this version'],
+    ["store: { redsi: {} }", 'c.yaml:2:10: /store/redsi: unknown key "redsi"; did you mean "redis"?'],
+    ["store: 5", "c.yaml:2:8: /store: write a map here, not a number"],
+    ["store:", "c.yaml:2:1: /store: write a map here, not nothing"],
+    ["instance: a b", 'c.yaml:2:11: /instance: use 1 to 64 letters, digits, ".", "_" or "-"'],
     ["drain: { grace: 3m }", /\/drain\/deadline: the deadline cannot come before the end of the grace/],
     [
       "access_log: { format: jsn }",
@@ -270,6 +277,12 @@ describe("the admin address", () => {
     ]);
     expect(faultsOf("admin: { tokens: [{ name: a, role: root, sha256: x }] }")).toHaveLength(2);
   });
+
+  test.each(["crossfade", "loopback"])("has no token named %s: the audit log means others by it", (name) => {
+    const sha256 = "a".repeat(64);
+    const lines = faultsOf(`admin: { tokens: [{ name: ${name}, role: admin, sha256: ${sha256} }] }`);
+    expect(lines).toEqual([expect.stringContaining(`/admin/tokens/0/name: "${name}" is what the audit log`)]);
+  });
 });
 
 describe("flags and the environment", () => {
@@ -314,9 +327,10 @@ describe("a changed file", () => {
     const after = settingsOf(
       "admin: { address: 127.0.0.1:1 }\nworkers: 2\nstore: { sqlite: other/store.db }\n",
     );
-    const elsewhere = { ...before, listen: [] };
-    expect(restartNeeded(before, after)).toEqual(["admin.address", "workers", "store", "run_dir"]);
-    expect(restartNeeded(before, elsewhere)).toEqual(["listen"]);
+    const elsewhere = { ...before, listen: [], instance: "other" };
+    const keys = ["admin.address", "workers", "store", "run_dir", "instance"];
+    expect(restartNeeded(before, after)).toEqual(keys);
+    expect(restartNeeded(before, elsewhere)).toEqual(["listen", "instance"]);
   });
 
   test("needs none for the rest", () => {
