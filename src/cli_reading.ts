@@ -17,6 +17,8 @@ import {
 import { EXIT } from "./terminal.ts";
 
 type RouteForm = AnswerOf<"TableRoute">;
+type FleetInstance = AnswerOf<"FleetAnswer">["instances"][number];
+type FleetWorker = FleetInstance["workers"][number];
 
 /** Prints the whole table in the form that `apply` takes; with --json the API's answer, which has the revision too. */
 export async function showTable(shell: Shell): Promise<number> {
@@ -134,23 +136,11 @@ export async function explain(
   return code;
 }
 
-/** Shows the workers. */
+/** Shows the workers of every instance, and who is behind. */
 export async function fleet(shell: Shell): Promise<number> {
   const answer = await get<"FleetAnswer">(shell, "/v1/fleet");
   if (shell.isJson) return printJson(shell, answer);
-  const rows = answer.workers.map((worker): Cell[] => [
-    String(worker.worker),
-    String(worker.pid),
-    { text: worker.state, tone: worker.state === "serving" ? "green" : "yellow" },
-    worker.version || "-",
-    String(worker.applied_revision),
-    worker.lag === 0 ? "0" : { text: String(worker.lag), tone: "yellow" },
-    countText(worker.connections_open),
-    String(worker.restarts),
-    mebibytesText(worker.rss_bytes),
-    `${Math.round(worker.loop_utilization * 100)} %`,
-    [worker.adopted ? "adopted" : "", worker.refused?.reason ?? ""].filter((note) => note !== "").join("; "),
-  ]);
+  const { outLook } = shell.terminal;
   const columns = [
     right("WORKER"),
     right("PID"),
@@ -159,7 +149,70 @@ export async function fleet(shell: Shell): Promise<number> {
     ...["REVISION", "LAG", "CONNECTIONS", "RESTARTS", "MEMORY", "BUSY"].map(right),
     { title: "NOTE" },
   ];
-  return print(shell, table(columns, rows, shell.terminal.outLook));
+  if (answer.instances.length === 1) {
+    const rows = answer.workers.map((worker) => [...workerCells(worker), workerNotes(worker).join("; ")]);
+    return print(shell, table(columns, rows, outLook));
+  }
+  const rows = answer.instances.flatMap(instanceRows);
+  print(shell, table([{ title: "INSTANCE" }, ...columns], rows, outLook));
+  for (const { id, warnings } of answer.instances) {
+    for (const warning of warnings) {
+      print(shell, paint(outLook, "yellow", `warning: instance ${clean(id)}: ${clean(warning)}`));
+    }
+  }
+  return EXIT.ok;
+}
+
+function instanceRows(instance: FleetInstance): Cell[][] {
+  const isWell = instance.state === "serving" && instance.lag === 0;
+  const id: Cell = isWell ? instance.id : { text: instance.id, tone: "yellow" };
+  const notes = instanceNotes(instance);
+  const [first, ...others] = instance.workers;
+  if (first === undefined) {
+    const state: Cell = { text: instance.state, tone: "yellow" };
+    const { version, applied_revision: revision, lag } = instance;
+    const shown = ["-", "-", state, version || "-", String(revision), lagCell(lag), "-", "-", "-", "-"];
+    return [[id, ...shown, notes.join("; ")]];
+  }
+  return [
+    [id, ...workerCells(first), [...notes, ...workerNotes(first)].join("; ")],
+    ...others.map((worker) => [id, ...workerCells(worker), workerNotes(worker).join("; ")]),
+  ];
+}
+
+/** What an operator should know of an instance as a whole. */
+function instanceNotes(instance: FleetInstance): string[] {
+  const { self, state, lag, last_heard_ms_ago: agoMs } = instance;
+  return [
+    self ? "this one" : "",
+    state === "unknown" ? `unknown, last heard ${msText(agoMs)} ago` : state === "serving" ? "" : state,
+    lag === 0 ? "" : `${lag} behind`,
+    instance.serving_from === "disk" ? "serves the table on its disk" : "",
+    instance.store === "ok" ? "" : `store: ${instance.store}`,
+  ].filter((note) => note !== "");
+}
+
+function workerCells(worker: FleetWorker): Cell[] {
+  return [
+    String(worker.worker),
+    String(worker.pid),
+    { text: worker.state, tone: worker.state === "serving" ? "green" : "yellow" },
+    worker.version || "-",
+    String(worker.applied_revision),
+    lagCell(worker.lag),
+    countText(worker.connections_open),
+    String(worker.restarts),
+    mebibytesText(worker.rss_bytes),
+    `${Math.round(worker.loop_utilization * 100)} %`,
+  ];
+}
+
+function workerNotes(worker: FleetWorker): string[] {
+  return [worker.adopted ? "adopted" : "", worker.refused?.reason ?? ""].filter((note) => note !== "");
+}
+
+function lagCell(lag: number): Cell {
+  return lag === 0 ? "0" : { text: String(lag), tone: "yellow" };
 }
 
 /** Prints each event on a line as it comes, until `limit` of them or a signal. */

@@ -1,4 +1,4 @@
-/** The counters of all workers added up: totals that never go back, and windows of the last seconds. */
+/** The counters of all workers added up: totals that never go back, and windows of the last seconds everywhere. */
 import type { Clock } from "../base/clock.ts";
 import { writePercent } from "../domain/quantity.ts";
 import { SHARES_TOTAL, type Route } from "../domain/route.ts";
@@ -36,6 +36,16 @@ export interface Totals {
   readonly fieldsDropped: number;
   readonly lookupsFailed: number;
 }
+
+/** What happened at one route and backend between two reports. */
+export interface Addition {
+  readonly route: string;
+  readonly backend: string;
+  readonly delta: Sample;
+}
+
+/** Hears of everything that enters a window. `isOwn`: counted by this instance's workers, not by another instance's. */
+export type AdditionListener = (addition: Addition, isOwn: boolean) => void;
 
 /** How one backend of a route is doing. */
 export interface BackendHealth {
@@ -82,7 +92,9 @@ type Sums = Pick<
 >;
 
 /**
- * Adds up what workers report.
+ * Adds up what workers report, and into the windows also what other instances say that theirs did.
+ *
+ * Totals are this instance's own: whoever collects metrics from all instances adds up by itself.
  *
  * Reports are cumulative, so a lost one is harmless. The difference to a worker's report before is what happened since:
  * it goes into the totals and into the current second. Of a worker's first report only the totals take anything: a
@@ -95,6 +107,7 @@ export class Sampler {
   /** Both maps have the pair that was idle longest first. */
   readonly #pairs = new Map<string, Pair>();
   readonly #rings = new Map<string, SecondRing>();
+  readonly #listeners = new Set<AdditionListener>();
   #retired: Sums = {
     connectionsAccepted: 0,
     connectionsRefused: 0,
@@ -121,15 +134,25 @@ export class Sampler {
       this.#workers.set(worker, known);
     }
     known.snapshot = snapshot;
-    const second = this.#second();
     for (const cell of cells) {
       const key = keyOf(cell.route, cell.backend);
       const delta = deltaOf(cell, known.cells.get(key) ?? NO_SAMPLE);
       known.cells.set(key, cell);
       if (!hasHappened(delta)) continue;
       this.#addToTotals(key, cell, delta);
-      if (!isFirst) this.#addToRing(key, second, delta);
+      if (!isFirst) this.#addToWindow({ route: cell.route, backend: cell.backend, delta }, true);
     }
+  }
+
+  /** Takes what happened in other instances: it counts in the windows, as if it happened now, and in no total. */
+  addOthers(additions: readonly Addition[]): void {
+    for (const addition of additions) if (hasHappened(addition.delta)) this.#addToWindow(addition, false);
+  }
+
+  /** Calls `listener` with everything that enters a window. Gives what ends it. Listeners must not throw. */
+  watch(listener: AdditionListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Forgets a worker whose process is gone. Its totals stay in the sum; what it has "now" goes. */
@@ -211,10 +234,13 @@ export class Sampler {
     moveToEnd(this.#pairs, key, pair, TOTALS_MAX);
   }
 
-  #addToRing(key: string, second: number, delta: Sample): void {
+  /** The only way into a window, for what happened here and elsewhere. */
+  #addToWindow(addition: Addition, isOwn: boolean): void {
+    const key = keyOf(addition.route, addition.backend);
     const ring = this.#rings.get(key) ?? new SecondRing();
-    ring.add(second, delta);
+    ring.add(this.#second(), addition.delta);
     moveToEnd(this.#rings, key, ring, RINGS_MAX);
+    for (const listener of this.#listeners) listener(addition, isOwn);
   }
 
   #inFlight(): InFlight[] {
@@ -231,18 +257,18 @@ export class Sampler {
   }
 }
 
-// The names of routes and backends hold no spaces.
-function keyOf(route: string, backend: string): string {
+/** One text for a pair: the names of routes and backends hold no spaces. */
+export function keyOf(route: string, backend: string): string {
   return `${route} ${backend}`;
 }
 
 function hasHappened(delta: Sample): boolean {
-  const { started, finished, aborted, failures, retries, faults } = delta;
-  return started + finished + aborted + failures + retries + faults.length > 0;
+  const { started, finished, aborted, failures, retries, faults, judged } = delta;
+  return started + finished + aborted + failures + retries + faults.length + judged.requests > 0;
 }
 
 /** Puts an entry last. Over `max` entries the first one, idle longest, goes. */
-function moveToEnd<Value>(map: Map<string, Value>, key: string, value: Value, max: number): void {
+export function moveToEnd<Value>(map: Map<string, Value>, key: string, value: Value, max: number): void {
   map.delete(key);
   map.set(key, value);
   if (map.size <= max) return;

@@ -1,5 +1,6 @@
 /** The commands that look, against a real admin API: what they print for people and for scripts. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { encodeStatus } from "../../src/control/member_word.ts";
 import { localTime } from "../../src/render.ts";
 import { serveStage, type ServedStage } from "../support/shell.ts";
 
@@ -112,6 +113,41 @@ describe("fleet", () => {
     expect(JSON.parse((await stage.run(["fleet", "--json"])).out)).toMatchObject({
       workers: [{ pid: 4242 }],
     });
+  });
+
+  it("shows the workers of every instance, says who is behind, and repeats their warnings", async () => {
+    const shared = await serveStage({ isShared: true });
+    const facts = { word: 1, startedMs: 0, pid: 1, store: null, servingFrom: "store" } as const;
+    const worker = { ...shared.parts.fleet.status()[0]!, appliedRevision: 3 };
+    const busy = {
+      ...facts,
+      run: "b",
+      version: "8.0.0",
+      state: "serving",
+      workers: [worker, worker],
+    } as const;
+    const idle = { ...facts, run: "c", version: "7.0.0", state: "not ready", workers: [] } as const;
+    const put = (id: string, appliedRevision: number, status: string): void => {
+      shared.circle.records.set(id, { word: { appliedRevision, status, totals: "" }, atMs: 0 });
+    };
+    put("busy", 3, encodeStatus({ ...busy, warnings: ["the disk\u001b[2J is full"] }));
+    put("idle", 0, encodeStatus({ ...idle, servingFrom: "disk", store: "no answer", warnings: [] }));
+    await shared.members.start();
+    await shared.store.close();
+    const { out } = await shared.run(["fleet"]);
+    const shown = out.trimEnd().split("\n");
+    expect(shown.map((line) => line.trim().split(/ {2,}/).join("|"))).toEqual([
+      "INSTANCE|WORKER|PID|STATE|VERSION|REVISION|LAG|CONNECTIONS|RESTARTS|MEMORY|BUSY|NOTE",
+      "busy|0|4242|serving|0.0.0-test|3|0|3|0|48 MiB|25 %",
+      "busy|0|4242|serving|0.0.0-test|3|0|3|0|48 MiB|25 %",
+      "here|0|4242|serving|0.0.0-test|1|2|3|0|48 MiB|25 %|this one; 2 behind",
+      "idle|-|-|not ready|7.0.0|0|3|-|-|-|-|not ready; 3 behind; serves the table on its disk; store: no answer",
+      "warning: instance busy: the disk\\u{1b}[2J is full",
+    ]);
+    const json = JSON.parse((await shared.run(["fleet", "--json"])).out) as { instances: { id: string }[] };
+    expect(json.instances.map(({ id }) => id)).toEqual(["busy", "here", "idle"]);
+    await shared.members.stop();
+    await shared.close();
   });
 });
 
