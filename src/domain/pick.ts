@@ -22,6 +22,8 @@ export interface Pick {
   readonly keyFrom: string;
   /** The identity to hand out in ISSUED_COOKIE; empty when there is none to issue. */
   readonly issued: string;
+  /** Who asks, as far as it is known: the identity that the client brought, else its address. */
+  readonly client: string;
 }
 
 /**
@@ -40,27 +42,38 @@ export function pick(
   for (const pin of route.pins) {
     if (!meets(pin.when, view)) continue;
     const backend = table.backends.get(pin.to);
-    if (backend !== undefined) return { backend, why: "pin", bucket: -1, keyFrom: "", issued: "" };
+    if (backend !== undefined) {
+      return { backend, why: "pin", bucket: -1, keyFrom: "", issued: "", client: client.address };
+    }
   }
   if (route.sticky.keys.length === 0) {
     const bucket = client.random.draw(SHARES_TOTAL);
-    return { backend: sideOf(compiled, bucket), why: "draw", bucket, keyFrom: "", issued: "" };
+    const backend = sideOf(compiled, bucket);
+    return { backend, why: "draw", bucket, keyFrom: "", issued: "", client: client.address };
   }
   for (const key of route.sticky.keys) {
     const found = valueOf(key, view, client.address);
-    if (found !== undefined && found !== "") return byKey(compiled, found, nameOf(key), "");
+    if (found !== undefined && found !== "") return byKey(compiled, found, nameOf(key));
     if (key.from === "issue") {
       const issued = client.random.id();
-      return byKey(compiled, issued, "issue", issued);
+      return byKey(compiled, issued, "issue", client.address);
     }
   }
-  return byKey(compiled, client.address, "address", "");
+  return byKey(compiled, client.address, "address");
 }
 
-function byKey(compiled: CompiledRoute, key: string, keyFrom: string, issued: string): Pick {
+/** `issuedTo`: the address of the client for whom the key was made just now. */
+function byKey(compiled: CompiledRoute, key: string, keyFrom: string, issuedTo: string | null = null): Pick {
   const cut = key.length > KEY_LENGTH_MAX ? key.slice(0, KEY_LENGTH_MAX) : key;
   const bucket = bucketOf(compiled.route.sticky.salt, cut);
-  return { backend: sideOf(compiled, bucket), why: "cohort", bucket, keyFrom, issued };
+  return {
+    backend: sideOf(compiled, bucket),
+    why: "cohort",
+    bucket,
+    keyFrom,
+    issued: issuedTo === null ? "" : key,
+    client: issuedTo ?? cut,
+  };
 }
 
 function sideOf(compiled: CompiledRoute, bucket: number): Backend {

@@ -5,6 +5,14 @@ import { LATENCY_BOUNDS_US, LATENCY_BUCKETS, latencyQuantileMs } from "./latency
 /** Counts by an ascending number: [status, requests] or [bucket of domain/latency, requests]. No count is zero. */
 export type Counts = readonly (readonly [number, number])[];
 
+/** Evidence for or against a backend: `failures` of `requests`, and how long those took that were answered whole. */
+export interface Judged {
+  readonly requests: number;
+  readonly failures: number;
+  /** By the bucket of domain/latency. */
+  readonly latency: Counts;
+}
+
 /** The counters of one route and backend: totals since some start, or what was added between two moments. */
 export interface Sample {
   readonly started: number;
@@ -16,7 +24,15 @@ export interface Sample {
   readonly codes: Counts;
   readonly latency: Counts;
   readonly faults: readonly (readonly [FaultCode, number])[];
+  /** What a judge may use of it. */
+  readonly judged: Judged;
 }
+
+/** A sample from elsewhere: versions that counted no evidence leave it out, which stands for none. */
+export type SampleAsTold = Omit<Sample, "judged"> & { readonly judged?: Judged };
+
+/** No evidence yet. */
+export const NOTHING_JUDGED: Judged = Object.freeze({ requests: 0, failures: 0, latency: [] });
 
 /** Nothing counted yet. */
 export const NO_SAMPLE: Sample = Object.freeze({
@@ -29,10 +45,12 @@ export const NO_SAMPLE: Sample = Object.freeze({
   codes: [],
   latency: [],
   faults: [],
+  judged: NOTHING_JUDGED,
 });
 
 /** Both samples together. */
-export function sumOf(a: Sample, b: Sample): Sample {
+export function sumOf(a: SampleAsTold, b: SampleAsTold): Sample {
+  const [judgedA, judgedB] = [a.judged ?? NOTHING_JUDGED, b.judged ?? NOTHING_JUDGED];
   return {
     started: a.started + b.started,
     finished: a.finished + b.finished,
@@ -43,6 +61,11 @@ export function sumOf(a: Sample, b: Sample): Sample {
     codes: mergeCounts(a.codes, b.codes, 1),
     latency: mergeCounts(a.latency, b.latency, 1),
     faults: mergeFaults(a.faults, b.faults, 1),
+    judged: {
+      requests: judgedA.requests + judgedB.requests,
+      failures: judgedA.failures + judgedB.failures,
+      latency: mergeCounts(judgedA.latency, judgedB.latency, 1),
+    },
   };
 }
 
@@ -51,7 +74,8 @@ export function sumOf(a: Sample, b: Sample): Sample {
  *
  * Totals only grow; where one did not, nothing was added: a delta never takes anything away.
  */
-export function deltaOf(now: Sample, before: Sample): Sample {
+export function deltaOf(now: SampleAsTold, before: SampleAsTold): Sample {
+  const [judgedNow, judgedBefore] = [now.judged ?? NOTHING_JUDGED, before.judged ?? NOTHING_JUDGED];
   return {
     started: grown(now.started, before.started),
     finished: grown(now.finished, before.finished),
@@ -62,11 +86,16 @@ export function deltaOf(now: Sample, before: Sample): Sample {
     codes: mergeCounts(now.codes, before.codes, -1),
     latency: mergeCounts(now.latency, before.latency, -1),
     faults: mergeFaults(now.faults, before.faults, -1),
+    judged: {
+      requests: grown(judgedNow.requests, judgedBefore.requests),
+      failures: grown(judgedNow.failures, judgedBefore.failures),
+      latency: mergeCounts(judgedNow.latency, judgedBefore.latency, -1),
+    },
   };
 }
 
 /** Requests that were begun and have not ended. */
-export function inFlightOf(sample: Sample): number {
+export function inFlightOf(sample: SampleAsTold): number {
   return grown(sample.started, sample.finished + sample.aborted);
 }
 

@@ -11,7 +11,7 @@ import { HeldBody } from "./held.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
 import type { ConnectionTaker } from "./pool.ts";
-import { backoffMs, idleMsMax, maySendAgain, type RetryBudget } from "./retry.ts";
+import { backoffMs, idleMsMax, maySendAgain, mayTurn, type RetryBudget } from "./retry.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 
 /** Where an exchange sends its answer: the client's side, free of how it is written. */
@@ -43,7 +43,6 @@ export interface Reply {
 
 /** A year, for the whole site, not for scripts. Not Secure: there may be no TLS in front. */
 const ISSUED_ATTRIBUTES = "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax";
-const SERVER_ERROR = 500;
 /** A backend that was asked whether it wants the body has so long to say so; then it gets it. */
 const CONTINUE_MS = 1_000;
 
@@ -118,7 +117,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#client = address;
     this.#compiled = compiled;
     this.#pick = picked;
-    this.#account.open(this.#plane.cellOf(this.#serving, compiled, picked.backend.id));
+    const cell = this.#plane.cellOf(this.#serving, compiled, picked.backend.id);
+    this.#account.open(cell, picked, compiled.route.rollback);
     this.#held.bytesMax = compiled.route.retries.bodyBytesMax;
     this.#budget = this.#plane.budgetOf(picked.backend.id);
     this.#budget.begin();
@@ -202,7 +202,15 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
       this.#account.attempts <= route.retries.attempts &&
       this.#plane.pool.hasOther(backend, endpoint);
     if (mayRetry && this.#takePlace()) this.#retry(endpoint);
+    else if (mayTurn(code, this.#pick as Pick, this.#compiled as CompiledRoute)) this.#turnToLegacy();
     else this.#answerFault(code);
+  }
+
+  #turnToLegacy(): void {
+    const { legacy } = this.#compiled as CompiledRoute;
+    this.#pick = { ...(this.#pick as Pick), backend: legacy };
+    this.#account.turn();
+    this.#connect(null);
   }
 
   // From the backend.
@@ -219,6 +227,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
 
   onUpgrade(head: ResponseHead): void {
     this.#response = head;
+    this.#account.upgrades();
     this.#held.release();
     this.#reply.upgrade(head);
   }
@@ -228,7 +237,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     // A body that the backend did not ask for stays here: half of it would pass for the next request there.
     if (this.#awaitsContinue) this.#plane.deadlines.remove(this);
     this.#held.release();
-    if (head.status >= SERVER_ERROR) this.#account.chargeFailure();
+    this.#account.answers(head.status);
     // An answer before the end of the request: the rest of the request has no place on this connection afterwards.
     this.#reply.head(head, body, { added: this.#addedFields(), isLast: !this.#isRequestDone });
   }

@@ -9,6 +9,7 @@ import type { PlaneOptions } from "../shared/messages.ts";
 import { AddressCaps } from "./caps.ts";
 import { Copies } from "./copies.ts";
 import { Deadlines } from "./deadlines.ts";
+import { FailedClients } from "./failed_clients.ts";
 import { AccessLog } from "./log.ts";
 import { TrustedPeers } from "./peer.ts";
 import { Pool } from "./pool.ts";
@@ -41,6 +42,7 @@ export class Plane {
   readonly random: Random;
   readonly deadlines = new Deadlines();
   readonly counters = new CounterBook();
+  readonly failedClients = new FailedClients();
   readonly resolver: Resolver;
   readonly pool: Pool;
   readonly log: AccessLog;

@@ -1,5 +1,7 @@
 /** When a request may be sent again: what is safe, and how many at a time. */
 import { FAULTS, type FaultCode } from "../base/fault.ts";
+import type { Pick } from "../domain/pick.ts";
+import type { CompiledRoute } from "../domain/table.ts";
 
 /** Methods that may be repeated without harm. Source: RFC 9110 section 9.2.2. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);
@@ -82,4 +84,15 @@ export function maySendAgain(attempt: FailedAttempt): boolean {
     attempt.isBodyHeld &&
     IDEMPOTENT.has(attempt.method)
   );
+}
+
+/**
+ * Whether legacy gets a request for which the candidate takes no connection at any endpoint.
+ *
+ * Nothing was sent, so any method may go there, and legacy gets each request once: no budget is needed. A dead backend
+ * wins over stickiness. Whoever is pinned to the candidate wants to see just that.
+ */
+export function mayTurn(code: FaultCode, picked: Pick, { route, candidate }: CompiledRoute): boolean {
+  const isOwnChoice = picked.backend === candidate && picked.why !== "pin";
+  return FAULTS[code].retry === "if-safe" && isOwnChoice && route.retries.attempts > 0;
 }

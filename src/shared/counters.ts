@@ -1,6 +1,7 @@
 /** The counter cells of one worker: written in place by the plane, reported as cumulative snapshots. */
 import type { FaultCode } from "../base/fault.ts";
 import { LATENCY_BUCKETS, latencyBucket } from "../domain/latency.ts";
+import type { Judged } from "../domain/window.ts";
 
 /** HTTP status codes have three digits; slot 0 of the array stands for 100. */
 const CODE_FIRST = 100;
@@ -30,6 +31,8 @@ export interface CellSnapshot {
   readonly codes: readonly (readonly [number, number])[];
   readonly latency: readonly (readonly [number, number])[];
   readonly faults: readonly (readonly [FaultCode, number])[];
+  /** What a judge may use of all that; see Account in plane/account.ts. */
+  readonly judged: Judged;
 }
 
 /** What one worker reports about itself. Cumulative unless it says "now". */
@@ -61,11 +64,14 @@ export class Cell {
   failures = 0;
   retries = 0;
   durationUsSum = 0;
+  judgedRequests = 0;
+  judgedFailures = 0;
   /** Set by every write, cleared when reported, so that a quiet cell costs nothing per tick. */
   changed = false;
   readonly #codes = new Float64Array(CODE_SLOTS);
   readonly #latency = new Float64Array(LATENCY_BUCKETS);
   readonly #faults = new Map<FaultCode, number>();
+  readonly #judgedLatency = new Float64Array(LATENCY_BUCKETS);
 
   constructor(route: string, backend: string) {
     this.route = route;
@@ -92,6 +98,16 @@ export class Cell {
     this.changed = true;
   }
 
+  /** Counts a request as evidence. `durationUs`: of the whole answer; -1 when there was none. */
+  judge(isFailure: boolean, durationUs: number): void {
+    this.judgedRequests++;
+    if (isFailure) this.judgedFailures++;
+    this.changed = true;
+    if (durationUs < 0) return;
+    const bucket = latencyBucket(durationUs);
+    this.#judgedLatency[bucket] = (this.#judgedLatency[bucket] ?? 0) + 1;
+  }
+
   snapshot(): CellSnapshot {
     return {
       route: this.route,
@@ -105,6 +121,11 @@ export class Cell {
       codes: nonZero(this.#codes, CODE_FIRST),
       latency: nonZero(this.#latency, 0),
       faults: [...this.#faults],
+      judged: {
+        requests: this.judgedRequests,
+        failures: this.judgedFailures,
+        latency: nonZero(this.#judgedLatency, 0),
+      },
     };
   }
 

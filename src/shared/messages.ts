@@ -2,8 +2,12 @@
 import type { TableSpec } from "../domain/route.ts";
 import type { CellSnapshot, WorkerSnapshot } from "./counters.ts";
 
-/** Both sides must speak the same version; a worker of another one is drained and replaced. */
-export const PROTOCOL = 1;
+/**
+ * Both sides must speak the same version; a worker of another one is drained and replaced.
+ *
+ * 2: cells report what a judge may use. A worker that can't would leave its traffic without automatic rollback.
+ */
+export const PROTOCOL = 2;
 
 /** How often workers report their counters, in milliseconds. */
 export const TICK_MS = 250;

@@ -1,5 +1,6 @@
 /** A real data plane in trouble: failing backends, slow or absent clients, limits; and the split, and the drain. */
 import { afterEach, describe, expect, test } from "vitest";
+import type { BackendId } from "../../src/domain/route.ts";
 import { GET, OK, PlaneStage, cellOf, closedPort } from "../support/plane.ts";
 import { until } from "../support/wait.ts";
 import { answering } from "../support/wire.ts";
@@ -64,6 +65,47 @@ describe("a backend that fails", () => {
     await one.sees(/^HTTP\/1.1 502 .*error=connection_refused/s);
     const counted = { failures: 1, finished: 1, codes: [[502, 1]], faults: [["CONNECT_FAILED", 1]] };
     expect(cellOf(started)).toMatchObject(counted);
+  });
+
+  test("to accept as the candidate costs no client anything: legacy gets the request, once", async () => {
+    const legacy = await stage.backend(({ socket, received }) => {
+      if (received.endsWith("hello")) socket.write(OK);
+    });
+    const [one, two] = await Promise.all([closedPort(), closedPort()]);
+    const shop = { candidateShares: 100_000, expose: true };
+    const started = await stage.plane({ legacy: [legacy.port], candidate: [one, two] }, shop);
+    const client = stage.client(started.port);
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    await client.sees(/^HTTP\/1.1 200 .*Crossfade-Backend: legacy\r\n.*ok$/s);
+    expect(legacy.received.match(/POST/g)).toHaveLength(1);
+    expect(legacy.received).toContain("hello");
+    expect(cellOf(started, "new")).toMatchObject({
+      started: 1,
+      finished: 1,
+      failures: 1,
+      codes: [[200, 1]],
+      judged: { requests: 1, failures: 1, latency: [] },
+    });
+    expect(cellOf(started)).toMatchObject({ started: 0 });
+  });
+
+  test("to accept as the candidate is seen by whoever is pinned to it, and where retries are off", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const dead = [await closedPort()];
+    const when = { source: "header", name: "x-pin" } as const;
+    const pinned = { pins: [{ when, to: "new" as BackendId }] };
+    const started = await stage.plane({ legacy: [legacy.port], candidate: dead }, pinned);
+    const client = stage.client(started.port);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nX-Pin: 1\r\n\r\n");
+    await client.sees(/^HTTP\/1.1 502 /s);
+    started.serve(
+      { candidateShares: 100_000, retries: { attempts: 0, bodyBytesMax: 0 } },
+      { legacy: [legacy.port], candidate: dead },
+    );
+    const other = stage.client(started.port);
+    other.send(GET);
+    await other.sees(/^HTTP\/1.1 502 /s);
+    expect(legacy.received).toBe("");
   });
 
   test("a kept-alive connection before it answers: a safe request is sent again, an unsafe one is not", async () => {

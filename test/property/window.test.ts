@@ -41,6 +41,11 @@ const sample: fc.Arbitrary<Sample> = fc.record({
   codes: counts(fc.integer({ min: 100, max: 999 })),
   latency: counts(fc.integer({ min: 0, max: LATENCY_BUCKETS - 1 })),
   faults: counts(faults),
+  judged: fc.record({
+    requests: large,
+    failures: large,
+    latency: counts(fc.integer({ min: 0, max: LATENCY_BUCKETS - 1 })),
+  }),
 });
 
 /** Order of faults does not matter. */
@@ -69,11 +74,24 @@ test("sums do not depend on the order, and nothing added changes nothing", () =>
   );
 });
 
+test("a sample of a version that counted no evidence is one with none", () => {
+  fc.assert(
+    fc.property(sample, sample, (old, other) => {
+      const { judged: _, ...told } = old;
+      const none = { ...old, judged: NO_SAMPLE.judged };
+      expect(sumOf(told, other)).toEqual(sumOf(none, other));
+      expect(deltaOf(other, told)).toEqual(deltaOf(other, none));
+      expect(deltaOf(told, other)).toEqual(deltaOf(none, other));
+    }),
+  );
+});
+
 test("counts stay ascending and positive, whatever is added or taken off", () => {
   fc.assert(
     fc.property(sample, sample, (a, b) => {
       for (const result of [sumOf(a, b), deltaOf(a, b)]) {
-        for (const list of [result.codes, result.latency]) {
+        expect(Math.min(result.judged.requests, result.judged.failures)).toBeGreaterThanOrEqual(0);
+        for (const list of [result.codes, result.latency, result.judged.latency]) {
           for (const [at, [key, value]] of list.entries()) {
             expect(value).toBeGreaterThan(0);
             if (at > 0) expect(key).toBeGreaterThan(list[at - 1]?.[0] ?? Infinity);

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { readCanonicalRequests, valuesOf, type CanonicalMessage } from "./canonical.ts";
 import { textOf, type RequestVector } from "./corpus.ts";
-import { closedPort } from "./plane.ts";
+import { freePort } from "./fleet_stage.ts";
 import { until } from "./wait.ts";
 import { RawBackend, type RawExchange } from "./wire.ts";
 
@@ -114,7 +114,7 @@ export async function runPeer(
   const backend = new RawBackend();
   backend.script = recording(arrived);
   const backendPort = await backend.listen();
-  const port = await closedPort();
+  const port = await freePort();
   const [program = "", ...args] = peer.configure(directory, port, backendPort);
   const child = spawn(program, args, { stdio: "ignore" });
   try {

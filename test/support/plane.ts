@@ -1,6 +1,8 @@
 /** A whole data plane in the test's own process: real sockets on loopback, scripted backends, a clock moved by hand. */
 import { BoundSocket, type BoundSocketOptions } from "node:net";
+import { onTestFinished } from "vitest";
 import { systemRandom } from "../../src/base/random.ts";
+import { DEFAULT_ROLLBACK } from "../../src/domain/failure.ts";
 import type { BackendId, Endpoint, Route, RouteId, TableSpec } from "../../src/domain/route.ts";
 import { Listener } from "../../src/plane/listener.ts";
 import { Plane } from "../../src/plane/plane.ts";
@@ -105,6 +107,8 @@ function tableOf(revision: number, change: Partial<Route>, ports: Backends): Tab
     websocket: true,
     trailers: false,
     expose: false,
+    rollback: DEFAULT_ROLLBACK,
+    rollout: null,
     ...change,
   };
   const backends = [
@@ -152,10 +156,9 @@ export function cellOf(started: TestPlane, backend = "legacy"): CellSnapshot {
   return started.plane.counters.cell("all", backend).snapshot();
 }
 
-/** A port on which nobody listens. */
+/** A port on which nobody listens, and that nobody else gets while the test runs. */
 export async function closedPort(): Promise<number> {
-  const raw = new RawBackend();
-  const port = await raw.listen();
-  await raw.close();
-  return port;
+  const bound = new BoundSocket({ host: "127.0.0.1", port: 0 });
+  onTestFinished(() => bound[Symbol.dispose]());
+  return bound.address().port;
 }
