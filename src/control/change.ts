@@ -2,8 +2,10 @@
 import { FAULTS, type FaultCode, type Problem } from "../base/fault.ts";
 import { decodeDocument, decodeRoute, decodeWeights, encodeDocument } from "../domain/document.ts";
 import { nearestName } from "../domain/problems.ts";
+import { decodePlan } from "../domain/rollout_plan.ts";
 import type { Document, Route, RouteId } from "../domain/route.ts";
 import { shorten } from "../domain/syntax.ts";
+import { compileTable } from "../domain/table.ts";
 
 /** Why nothing was changed. `problems` is empty unless the code is INVALID. */
 export interface Refusal {
@@ -13,11 +15,18 @@ export interface Refusal {
   readonly problems: readonly Problem[];
 }
 
+/** The table that a command wants. `entry` is what the audit log says of it, where that is not the author's to say. */
+export interface Decided {
+  readonly ok: true;
+  readonly document: Document;
+  readonly entry?: { readonly action: string; readonly actor?: string; readonly reason?: string };
+}
+
 /** The table that a command wants, or its refusal. */
-export type Decision = { readonly ok: true; readonly document: Document } | Refusal;
+export type Decision = Decided | Refusal;
 
 /** The decision for a table. */
-export function decided(document: Document): Decision {
+export function decided(document: Document): Decided {
   return { ok: true, document };
 }
 
@@ -29,6 +38,17 @@ export function refused(code: FaultCode, detail: string = FAULTS[code].meaning):
 /** The refusal of an input, with everything that is wrong with it. */
 export function invalid(problems: readonly Problem[], detail: string = FAULTS.INVALID.meaning): Refusal {
   return { ok: false, code: "INVALID", detail, problems };
+}
+
+/** Why no worker could use a table, or null: it is compiled once, so that none like that is ever committed. */
+export function compileFault(document: Document, revision: number): string | null {
+  try {
+    compileTable({ ...document, revision });
+    return null;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return `the table cannot be used: ${why}`;
+  }
 }
 
 /**
@@ -48,6 +68,23 @@ export function withRoute(document: Document, id: string, input: unknown): Decis
   return invalid(whole.problems.map((problem) => seenFromRoute(problem, place, routes)));
 }
 
+/** Gives a route a plan in the operator's form, or another one. Paths of problems point into the plan. */
+export function withRollout(document: Document, id: string, input: unknown): Decision {
+  const route = document.routes.find((known) => known.id === id);
+  if (route === undefined) return noSuchRoute(document, id);
+  const decoded = decodePlan(input);
+  return decoded.ok
+    ? decided(withPart(document, route.id, { rollout: decoded.value }))
+    : invalid(decoded.problems);
+}
+
+/** Takes the plan of a route away. */
+export function withoutRollout(document: Document, id: string): Decision {
+  const route = document.routes.find((known) => known.id === id);
+  if (route === undefined) return noSuchRoute(document, id);
+  return route.rollout === null ? noPlan(id) : decided(withPart(document, route.id, { rollout: null }));
+}
+
 /** Removes a route. */
 export function withoutRoute(document: Document, id: string): Decision {
   const routes = document.routes.filter((route) => route.id !== id);
@@ -64,18 +101,26 @@ export function withWeights(document: Document, id: string, weights: unknown): D
   return decoded.ok ? decided(withShares(document, route.id, decoded.value)) : invalid(decoded.problems);
 }
 
-/** Gives all weight of a route to legacy. */
-export function withoutCandidate(document: Document, id: string): Decision {
-  const route = document.routes.find((known) => known.id === id);
-  return route === undefined ? noSuchRoute(document, id) : decided(withShares(document, route.id, 0));
+/** A document in which a route's candidate has so many shares. */
+export function withShares(document: Document, id: RouteId, candidateShares: number): Document {
+  return withPart(document, id, { candidateShares });
 }
 
-function withShares(document: Document, id: RouteId, candidateShares: number): Document {
-  const routes = document.routes.map((route) => (route.id === id ? { ...route, candidateShares } : route));
+function withPart(document: Document, id: RouteId, part: Partial<Route>): Document {
+  const routes = document.routes.map((route) => (route.id === id ? { ...route, ...part } : route));
   return { ...document, routes };
 }
 
-function noSuchRoute(document: Document, id: string): Refusal {
+/** The refusal for a route that has no plan. */
+export function noPlan(id: string): Refusal {
+  return refused(
+    "NOT_FOUND",
+    `Route "${id}" has no plan; give it one with \`crossfade rollout ${id} set FILE\``,
+  );
+}
+
+/** The refusal for a route that is not in the table. */
+export function noSuchRoute(document: Document, id: string): Refusal {
   const ids = document.routes.map((route) => route.id);
   const nearest = nearestName(id, ids);
   const hint = nearest === null ? "" : `; did you mean "${nearest}"?`;

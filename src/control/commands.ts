@@ -1,69 +1,68 @@
 /** Every change there is: read, decide, prove, commit, and try again when the table moved on meanwhile. */
-import { Fault, type Problem, type Result } from "../base/fault.ts";
-import { differenceOf } from "../domain/difference.ts";
-import { decodeDocument, encodeDocument } from "../domain/document.ts";
+import type { Clock } from "../base/clock.ts";
+import { assert, Fault } from "../base/fault.ts";
+import { decodeDocument } from "../domain/document.ts";
+import type { Effect, PersonEvent } from "../domain/rollout_event.ts";
+import type { RolloutState } from "../domain/rollout_words.ts";
 import type { Document } from "../domain/route.ts";
-import { compileTable } from "../domain/table.ts";
-import type {
-  AuditEntry,
-  IdempotencyMark,
-  IdempotencyRecord,
-  RouteStore,
-  StoredTable,
-} from "../store/store.ts";
+import { withoutStates } from "../domain/stored.ts";
+import type { Reseed } from "../store/guard.ts";
+import type { AuditEntry, RouteStore, StoredTable } from "../store/store.ts";
+import {
+  attempt,
+  baseOf,
+  documentOf,
+  EMPTY,
+  judgeAuthor,
+  mismatch,
+  type Attempt,
+  type Author,
+  type Base,
+  type Done,
+  type Outcome,
+} from "./attempt.ts";
 import {
   decided,
   invalid,
   refused,
-  withoutCandidate,
+  withoutRollout,
   withoutRoute,
+  withRollout,
   withRoute,
   withWeights,
   type Decision,
   type Refusal,
 } from "./change.ts";
+import { decodeExport } from "./export.ts";
+import { reconcile } from "./reconcile.ts";
+import { reseed, type ReseedParts } from "./reseed.ts";
+import {
+  alarmOf,
+  MACHINE,
+  stateOf,
+  withMove,
+  withoutCandidate,
+  type MoveDecision,
+  type MoveWish,
+} from "./rollout_move.ts";
 
 /** How often a change is read and decided anew after the first try met a conflict. */
 const RETRIES_MAX = 8;
 
-/** Changes that may wait for their turn. One holds a body of up to 1 MiB. */
+/** Changes that may wait for their turn. One holds a body of up to 1 MiB; imports are bounded where they come in. */
 const WAITING_MAX = 100;
 
-/** The longest name of who makes a change and the longest reason, in UTF-16 units. */
-const ACTOR_CHARS_MAX = 64;
-const REASON_CHARS_MAX = 1_000;
-
-/** Problems of a stored table that a fault names; the rest is counted. */
-const NAMED_PROBLEMS_MAX = 3;
-
-const EMPTY: Document = { backends: [], routes: [] };
-
-/** Who makes a change, why, and on what condition. */
-export interface Author {
-  readonly actor: string;
-  readonly reason: string;
-  /** The revision that the change was made for. */
-  readonly ifMatch?: number;
-  /** Makes the change once however often it is sent. A dry run leaves it alone. */
-  readonly idempotency?: IdempotencyMark;
-  /** Only checks the change and says what it would do. */
-  readonly dryRun?: boolean;
-}
-
 /**
- * What became of a change.
- *
- * `revision` is the one that the change made; without `changed`, and in a dry run, the one that is current. `document`
- * and `difference` are what the change makes of the table.
+ * What became of a move. `effects` are to be carried out now, in their order; there are none when nothing was
+ * committed. `state` is the one that counts now.
  */
-export type Outcome =
-  | {
-      readonly ok: true;
-      readonly changed: boolean;
-      readonly revision: number;
-      readonly document: Document;
-      readonly difference: readonly string[];
-    }
+export type MoveOutcome =
+  | (Done & { readonly effects: readonly Effect[]; readonly state: RolloutState })
+  | Refusal;
+
+/** What became of an import. `revision` is the newest one of the history and `revisions` their number. */
+export type ImportOutcome =
+  | { readonly ok: true; readonly revision: number; readonly revisions: number }
   | Refusal;
 
 /** The table as it is. */
@@ -71,15 +70,19 @@ export interface CurrentTable {
   readonly revision: number;
   readonly document: Document;
   readonly audit: AuditEntry;
+  /** The store cannot be read; this is the last table of it that is known here. */
+  readonly isStale: boolean;
 }
 
-/** What a change starts from: revision 0 without anything for an empty store. */
-interface Base {
-  readonly revision: number;
-  readonly table: Result<Document>;
+/** What commands need besides a store; all but the clock only for one that may forget. */
+export interface CommandsOptions {
+  readonly clock: Pick<Clock, "wallMs">;
+  /** The last table that is known here, for reading while the store cannot be read. */
+  readonly known?: () => StoredTable | null;
+  readonly reseed?: ReseedParts;
 }
 
-type Decide = (base: Base) => Decision | Promise<Decision>;
+type Decide = Attempt["decide"];
 
 /**
  * Every way to change the table. A change that changes nothing commits nothing.
@@ -91,20 +94,27 @@ type Decide = (base: Base) => Decision | Promise<Decision>;
  */
 export class Commands {
   readonly #store: RouteStore;
+  readonly #options: CommandsOptions;
   /** Settles when the last change in the line is done. */
   #lastTurn: Promise<void> = Promise.resolve();
   #waiting = 0;
+  /** The newest revisions at which this process has rolled back a route by itself. */
+  #rollbacks: readonly number[] = [];
 
-  constructor(store: RouteStore) {
+  constructor(store: RouteStore, options: CommandsOptions) {
     this.#store = store;
+    this.#options = options;
   }
 
-  /** The current table, or null when the store is empty. */
+  /** The current table, or null when the store is empty. While the store cannot be read: the last one known here. */
   async current(): Promise<CurrentTable | null> {
-    const stored = await this.#store.read();
-    if (stored === null) return null;
-    const { document: _, ...audit } = stored;
-    return { revision: stored.revision, document: documentOf(baseOf(stored)), audit };
+    try {
+      return currentOf(await this.#store.read(), false);
+    } catch (error) {
+      const known = error instanceof Fault ? (this.#options.known?.() ?? null) : null;
+      if (known === null) throw error;
+      return currentOf(known, true);
+    }
   }
 
   /** Puts the first table into an empty store; otherwise changes nothing. */
@@ -130,14 +140,62 @@ export class Commands {
     return this.#change("route.delete", author, (base) => withoutRoute(documentOf(base), id));
   }
 
+  /** Gives a route a plan, or another one. */
+  async putRollout(id: string, input: unknown, author: Author): Promise<Outcome> {
+    return this.#change("rollout.put", author, (base) => withRollout(documentOf(base), id, input));
+  }
+
+  /** Takes the plan of a route away; its weight stays. */
+  async deleteRollout(id: string, author: Author): Promise<Outcome> {
+    return this.#change("rollout.delete", author, (base) => withoutRollout(documentOf(base), id));
+  }
+
   /** Moves traffic: weights in percent per backend of the route's cutover. */
   async shift(id: string, weights: unknown, author: Author): Promise<Outcome> {
     return this.#change("shift", author, (base) => withWeights(documentOf(base), id, weights));
   }
 
-  /** Moves all traffic of a route to legacy. */
+  /** Moves all traffic of a route to legacy, and ends its rollout. */
   async rollback(id: string, author: Author): Promise<Outcome> {
-    return this.#change("rollback", author, (base) => withoutCandidate(documentOf(base), id));
+    const { reason } = author;
+    return this.#carryOut({
+      action: "rollback",
+      author,
+      decide: (base) => {
+        const event: PersonEvent = { type: "rolledBack", nowMs: this.#nowMs(), reason };
+        return withoutCandidate(documentOf(base), id, event);
+      },
+    });
+  }
+
+  /** The judge's rollback of a route whose weights were set by hand; a rollout that owns them is ended. */
+  async rollBackByItself(route: string, reason: string): Promise<Outcome> {
+    return this.#carryOut({
+      action: "rollback",
+      author: { actor: MACHINE, reason },
+      decide: (base) => withoutCandidate(documentOf(base), route, alarmOf(reason, this.#nowMs())),
+    });
+  }
+
+  /**
+   * Moves the rollout of a route by an event, or by what a function makes of its state: weight and state in one commit.
+   * After a conflict the event goes to the state that won. An event that changes nothing commits nothing.
+   *
+   * Refuses with NOT_FOUND a route without a plan, and with CONFLICT what the state does not allow. What the machine
+   * does, by ticks and answers of gates, is in the audit log as its own, whoever the author.
+   */
+  async moveRollout(route: string, wish: MoveWish, author: Author): Promise<MoveOutcome> {
+    let last: MoveDecision | null = null;
+    const outcome = await this.#carryOut({
+      action: "rollout",
+      author,
+      decide: (base) => {
+        const decision = withMove(documentOf(base), route, wish);
+        last = decision.ok ? decision : null;
+        return decision;
+      },
+    });
+    return outcome.ok ? movedBy(outcome, route, last) : outcome;
   }
 
   /** Makes a past table the current one, as a new revision. */
@@ -147,7 +205,8 @@ export class Commands {
       const stored = isPossible ? await this.#store.at(revision) : null;
       if (stored === null)
         return refused("NOT_FOUND", `There is no revision ${revision}, or it is forgotten`);
-      const decoded = decodeDocument(stored.document);
+      // Where rollouts were is of no use: their states never come from the past.
+      const decoded = decodeDocument(withoutStates(stored.document));
       if (decoded.ok) return decided(decoded.value);
       return invalid(
         decoded.problems,
@@ -156,20 +215,86 @@ export class Commands {
     });
   }
 
+  /** Says which table counts, after the store has lost the one that is served. See `reseed.ts` for its refusals. */
+  async reseed(which: Reseed, author: Author): Promise<Outcome> {
+    const { reseed: parts } = this.#options;
+    if (parts === undefined)
+      return refused("CONFLICT", "The embedded store needs no word about which table counts");
+    const faults = judgeAuthor(author, decided(EMPTY));
+    if (!faults.ok) return faults;
+    return this.#inTurn(() => reseed(parts, which, { actor: author.actor, reason: author.reason }));
+  }
+
+  /**
+   * Fills an empty store with an exported history, numbers, authors and all; its newest revision becomes the table.
+   *
+   * All that is wrong with it is told at once. CONFLICT when the store holds anything.
+   */
+  async importHistory(
+    input: unknown,
+    on: Pick<Author, "ifMatch" | "idempotency"> = {},
+  ): Promise<ImportOutcome> {
+    const decoded = decodeExport(input);
+    return decoded.ok
+      ? this.#inTurn(() => this.#load(decoded.value, on))
+      : invalid(decoded.problems, "This cannot be imported; nothing was changed");
+  }
+
+  async #load(
+    history: readonly StoredTable[],
+    { ifMatch, idempotency: mark }: Pick<Author, "ifMatch" | "idempotency">,
+  ): Promise<ImportOutcome> {
+    const outcome = { ok: true, revision: history.at(-1)?.revision ?? 0, revisions: history.length } as const;
+    const record = mark === undefined ? null : await this.#store.recall(mark.key);
+    // With one fingerprint the body is the same, and so is the outcome.
+    if (record !== null) return record.fingerprint === mark?.fingerprint ? outcome : refused("KEY_REUSED");
+    const current = await this.#store.read();
+    const revision = current?.revision ?? 0;
+    if (ifMatch !== undefined && ifMatch !== revision) return mismatch(revision, ifMatch);
+    if (current !== null || !(await this.#store.load(history))) {
+      return notEmpty(current ?? (await this.#store.read()));
+    }
+    try {
+      if (mark !== undefined) await this.#store.remember(mark, outcome.revision);
+    } catch (error) {
+      // The history is stored, whatever becomes of the key: the answer must say so.
+      if (!(error instanceof Fault)) throw error;
+    }
+    return outcome;
+  }
+
+  /** A change by hand: what it means for rollouts is decided with it. */
   async #change(action: string, author: Author, decide: Decide): Promise<Outcome> {
-    const carryOut = async (): Promise<Outcome> => {
+    const reconciled = async (base: Base): Promise<Decision> => {
+      const decision = await decide(base);
+      const before = base.table.ok ? base.table.value : EMPTY;
+      return decision.ok ? reconcile(before, decision.document, this.#nowMs()) : decision;
+    };
+    return this.#carryOut({ action, author, decide: reconciled });
+  }
+
+  async #carryOut(change: Attempt): Promise<Outcome> {
+    const known = this.#rollbacks.at(-1) ?? 0;
+    const onOwnRollback = (revision: number): void => {
+      this.#rollbacks = [...this.#rollbacks, revision].slice(-WAITING_MAX);
+    };
+    const tryOften = async (): Promise<Outcome> => {
+      // What this process rolled back while the change waited for its turn counts as a conflict.
+      const meanwhile = this.#rollbacks.find((revision) => revision > known);
+      let since = meanwhile === undefined ? null : meanwhile - 1;
       for (let tries = 0; tries <= RETRIES_MAX; tries++) {
-        const outcome = await this.#attempt(action, author, decide);
-        if (outcome !== null) return outcome;
+        const outcome = await attempt({ store: this.#store, since, onOwnRollback }, change);
+        if ("ok" in outcome) return outcome;
+        since ??= outcome.conflictAt;
       }
       const detail = `The table changed ${RETRIES_MAX + 1} times while this write was tried; try again`;
       return refused("CONFLICT", detail);
     };
     // Nothing that others do can make a dry run conflict.
-    return author.dryRun === true ? carryOut() : this.#inTurn(carryOut);
+    return change.author.dryRun === true ? tryOften() : this.#inTurn(tryOften);
   }
 
-  async #inTurn(work: () => Promise<Outcome>): Promise<Outcome> {
+  async #inTurn<Result>(work: () => Promise<Result | Refusal>): Promise<Result | Refusal> {
     if (this.#waiting >= WAITING_MAX) return refused("TOO_MANY_WAITING");
     this.#waiting++;
     const turn = this.#lastTurn;
@@ -184,101 +309,33 @@ export class Commands {
     }
   }
 
-  /** One try. Null: the table, or what is known of the idempotency key, changed meanwhile. */
-  async #attempt(action: string, author: Author, decide: Decide): Promise<Outcome | null> {
-    const isDry = author.dryRun === true;
-    const mark = isDry ? undefined : author.idempotency;
-    // Before the key is recalled: a request that was repeated must not meet its own first change as a stranger's.
-    const base = baseOf(await this.#store.read());
-    const record = mark === undefined ? null : await this.#store.recall(mark.key);
-    if (mark !== undefined && record !== null) return this.#replay(mark, record);
-    if (author.ifMatch !== undefined && author.ifMatch !== base.revision) {
-      return refused("REVISION_MISMATCH", `The table is at revision ${base.revision}, not ${author.ifMatch}`);
-    }
-    const decision = judgeAuthor(author, prove(await decide(base), base.revision + 1));
-    if (!decision.ok) return decision;
-    const { document } = decision;
-    const difference = describe(base, document);
-    const { revision } = base;
-    if (difference.length === 0) {
-      if (mark !== undefined && !(await this.#store.remember(mark, revision))) return null;
-      return { ok: true, changed: false, revision, document: documentOf(base), difference };
-    }
-    if (isDry) return { ok: true, changed: true, revision, document, difference };
-    const { actor, reason } = author;
-    const change = { document: encodeDocument(document), actor, action, reason, difference };
-    const committed = await this.#store.commit(
-      revision,
-      mark === undefined ? change : { ...change, idempotency: mark },
-    );
-    return committed.ok
-      ? { ok: true, changed: true, revision: committed.revision, document, difference }
-      : null;
-  }
-
-  /** The first outcome of a request that was sent again. */
-  async #replay(mark: IdempotencyMark, record: IdempotencyRecord): Promise<Outcome> {
-    const { revision, changed } = record;
-    if (record.fingerprint !== mark.fingerprint) return refused("KEY_REUSED");
-    const stored = await this.#store.at(revision);
-    if (stored === null) {
-      const detail = `The Idempotency-Key was used before; it led to revision ${revision}, which is forgotten`;
-      return refused("KEY_REUSED", detail);
-    }
-    const document = documentOf(baseOf(stored));
-    return { ok: true, changed, revision, document, difference: changed ? stored.difference : [] };
+  #nowMs(): number {
+    return Math.trunc(this.#options.clock.wallMs());
   }
 }
 
-function baseOf(stored: StoredTable | null): Base {
-  if (stored === null) return { revision: 0, table: { ok: true, value: EMPTY } };
-  return { revision: stored.revision, table: decodeDocument(stored.document) };
+function movedBy(done: Done, route: string, last: MoveDecision | null): MoveOutcome {
+  // A request that came twice has the first outcome again, and its effects were carried out then.
+  const isOurs = done.changed && last?.document === done.document;
+  const state = stateOf(done.document, route);
+  assert(state !== null, "a rollout that was moved has a state");
+  return { ...done, state, effects: isOurs ? last.effects : [] };
 }
 
-function documentOf(base: Base): Document {
-  if (base.table.ok) return base.table.value;
-  const { problems } = base.table;
-  const named = problems.slice(0, NAMED_PROBLEMS_MAX).map(({ path, message }) => `${path}: ${message}`);
-  const more = problems.length - named.length;
-  const list = more === 0 ? named : [...named, `and ${more} more problems`];
-  throw new Fault(
-    "STORE_UNAVAILABLE",
-    `this version cannot read revision ${base.revision} in the store: ${list.join("; ")}`,
-  );
+function currentOf(stored: StoredTable | null, isStale: boolean): CurrentTable | null {
+  if (stored === null) return null;
+  const { document: _, ...audit } = stored;
+  return { revision: stored.revision, document: documentOf(baseOf(stored)), audit, isStale };
 }
 
-function describe(base: Base, document: Document): string[] {
-  if (!base.table.ok) return [`replaces revision ${base.revision}, which this version cannot read`];
-  return differenceOf(base.revision === 0 ? null : base.table.value, document);
-}
-
-/** Compiles the table once, so that none that a worker could not use is ever committed. */
-function prove(decision: Decision, revision: number): Decision {
-  if (!decision.ok) return decision;
-  try {
-    compileTable({ ...decision.document, revision });
-    return decision;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return invalid([{ path: "", message: `the table cannot be used: ${why}` }]);
-  }
-}
-
-/** Adds what is wrong with the author to what is wrong with the change. */
-function judgeAuthor(author: Author, decision: Decision): Decision {
-  const problems: Problem[] = [];
-  if (author.actor.length === 0 || author.actor.length > ACTOR_CHARS_MAX) {
-    problems.push({
-      path: "/actor",
-      message: `name who makes the change in 1 to ${ACTOR_CHARS_MAX} characters`,
-    });
-  }
-  if (author.reason.length > REASON_CHARS_MAX) {
-    problems.push({ path: "/reason", message: `use at most ${REASON_CHARS_MAX} characters` });
-  }
-  if (problems.length === 0) return decision;
-  if (decision.ok) return invalid(problems);
-  return decision.code === "INVALID"
-    ? { ...decision, problems: [...decision.problems, ...problems] }
-    : decision;
+/** The refusal of a history for a store that has one; null when that could not be read again. */
+function notEmpty(stored: StoredTable | null): Refusal {
+  const what =
+    stored === null
+      ? "The store was filled meanwhile"
+      : `The store holds revision ${stored.revision} (${stored.action} by ${stored.actor})`;
+  const detail =
+    `${what}, and an import only goes into an empty store: change the table with \`crossfade apply\`, go back to a ` +
+    "past one with `crossfade restore`, or import where the store is empty and the settings have no table";
+  return refused("CONFLICT", detail);
 }

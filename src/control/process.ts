@@ -37,6 +37,8 @@ export function startWorker(start: WorkerStart): StartedWorker {
     env: environment(),
     stdio: ["ignore", "inherit", "inherit", ...start.descriptors],
   });
+  // This process may end before its workers do: they are the next one's then.
+  child.unref();
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => {
       if (child.pid === undefined) resolve(`it could not be started: ${error.message}`);
@@ -46,10 +48,14 @@ export function startWorker(start: WorkerStart): StartedWorker {
   return { pid: child.pid ?? 0, ended };
 }
 
+/** The passwords of the store are none of a worker's business. */
+const SECRETS: readonly string[] = ["CROSSFADE_REDIS_URL", "CROSSFADE_REDIS_PASSWORD", "CROSSFADE_TOKEN"];
+
 /** Workers use this process's compile cache from their first file on: it halves the time of their start. */
 function environment(): NodeJS.ProcessEnv {
   const cache = getCompileCacheDir();
-  return cache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: cache };
+  const kept = Object.entries(process.env).filter(([name]) => !SECRETS.includes(name));
+  return { ...Object.fromEntries(kept), ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }) };
 }
 
 /** Whether a process runs. One that ended but was not collected by its parent does not. */

@@ -2,10 +2,11 @@
 import type { Clock } from "../base/clock.ts";
 import { Fault } from "../base/fault.ts";
 import type { Logger } from "../base/logger.ts";
-import { decodeDocument } from "../domain/document.ts";
-import type { TableSpec } from "../domain/route.ts";
+import type { Document, TableSpec } from "../domain/route.ts";
+import { decodeStored } from "../domain/stored.ts";
 import { HISTORY_PAGE_MAX } from "../store/store.ts";
-import type { AuditEntry, RouteStore } from "../store/store.ts";
+import type { AuditEntry, RouteStore, StoredTable } from "../store/store.ts";
+import { specOf, type Brakes } from "./brakes.ts";
 import type { EventSink } from "./fleet_news.ts";
 import type { WorkerStatus } from "./worker_link.ts";
 
@@ -34,9 +35,32 @@ export interface Readiness {
   readonly warnings: string[];
 }
 
+/** Which table the workers were given, and where it is from; `fault` says why the store's is not in use. */
+export interface Served {
+  readonly revision: number;
+  readonly from: "store" | "disk" | "none";
+  readonly fault: string | null;
+}
+
+/** A decoded table and its revision. */
+export interface PublishedTable {
+  readonly revision: number;
+  readonly document: Document;
+}
+
+const NO_BRAKES: Pick<Brakes, "has"> = { has: () => false };
+
 /** What the publisher works with. */
 export interface PublisherParts {
   readonly store: Pick<RouteStore, "read" | "history" | "watch">;
+  /** Routes that stay on legacy whatever the table says. */
+  readonly brakes?: Brakes;
+  /** What is served when the store cannot be read at the start: the last table that was known here. */
+  readonly fallback?: () => StoredTable | null;
+  /** What is wrong with the store besides, although it can be read. */
+  readonly warnings?: () => readonly string[];
+  /** Called when the store turns out to be empty while nothing is served; what it stores is published then. */
+  readonly seed?: () => Promise<void>;
   readonly fleet: {
     publish(spec: TableSpec): void;
     status(): WorkerStatus[];
@@ -69,12 +93,14 @@ export class Publisher {
   readonly #appliedMs = new Map<number, number>();
   readonly #unwatch: (() => void)[] = [];
   #published = 0;
+  #table: PublishedTable | null = null;
   #applied = 0;
   #isReading = false;
   #isStale = false;
   #isDraining = false;
   #isStopped = false;
   #storeFault: string | null = null;
+  #from: Served["from"] = "none";
   #retryMs = RETRY_MIN_MS;
   #retry: NodeJS.Timeout | null = null;
 
@@ -137,14 +163,41 @@ export class Publisher {
 
   /** Ready: a table is loaded, and a worker serves. */
   readiness(): Readiness {
-    const { fleet } = this.#parts;
-    const warnings = [...fleet.warnings(), ...(this.#storeFault === null ? [] : [this.#storeFault])];
+    const { fleet, warnings: others } = this.#parts;
+    const ofStore = [...(this.#storeFault === null ? [] : [this.#storeFault]), ...(others?.() ?? [])];
+    const warnings = [...fleet.warnings(), ...ofStore];
     const not = (reason: string): Readiness => ({ ready: false, reason, warnings });
     if (this.#isDraining) return not("draining");
+    if (this.#published === 0 && this.#storeFault !== null)
+      return not(`no table is loaded, and there is none on this machine's disk: ${this.#storeFault}`);
     if (this.#published === 0)
       return not("no table is loaded; send one with `crossfade apply` or PUT /v1/table");
     if (!fleet.status().some(isServing)) return not("no worker serves yet");
     return { ready: true, reason: "", warnings };
+  }
+
+  /** The table in force as the store has it, brakes apart; null before there is one. */
+  table(): PublishedTable | null {
+    return this.#table;
+  }
+
+  /** Gives the fleet the table in force again, with the brakes that are on now, and without those that it settles. */
+  republish(): void {
+    const { fleet, brakes } = this.#parts;
+    if (this.#table === null) return;
+    const { document, revision } = this.#table;
+    if (this.#from === "store") brakes?.settle(document);
+    fleet.publish(specOf(document, revision, brakes ?? NO_BRAKES));
+  }
+
+  /** The newest revision that every worker has. */
+  appliedRevision(): number {
+    return this.#applied;
+  }
+
+  /** What the workers were given last. */
+  served(): Served {
+    return { revision: this.#published, from: this.#from, fault: this.#storeFault };
   }
 
   async #refresh(): Promise<void> {
@@ -166,18 +219,52 @@ export class Publisher {
     try {
       const table = await this.#parts.store.read();
       const entries = table === null ? [] : await this.#entriesUpTo(table);
+      if (table === null && this.#published === 0 && !this.#isStopped) await this.#seed();
       this.#storeFault = null;
       this.#retryMs = RETRY_MIN_MS;
-      if (table !== null && table.revision !== this.#published && !this.#isStopped) {
-        this.#publish(table.revision, table.document, entries);
-      }
+      if (this.#isStopped || table === null) return;
+      if (table.revision === this.#published) this.#from = "store";
+      else this.#publish(table, entries, "store");
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      this.#storeFault = `the store cannot be read, revision ${this.#published} is served: ${error.message}`;
-      this.#parts.log.error({ code: error.code, detail: error.message }, "the store cannot be read");
-      if (!this.#isStopped) this.#retry = setTimeout(() => void this.#refresh(), this.#retryMs);
-      this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+      this.#endure(error);
     }
+  }
+
+  async #seed(): Promise<void> {
+    try {
+      await this.#parts.seed?.();
+    } catch (error) {
+      // A write that is refused makes everybody who watches read again, this reader too: it would never be done.
+      this.#isStale = false;
+      throw error;
+    }
+  }
+
+  /** The store cannot be read: what is served stays, or the last known table takes its place, and it is tried again. */
+  #endure({ code, message }: Fault): void {
+    if (this.#isStopped) return;
+    if (this.#published === 0) this.#fallBack();
+    const of = this.#from === "disk" ? ", as it was kept on this machine's disk," : "";
+    const served = this.#published === 0 ? "" : `revision ${this.#published}${of} is served: `;
+    const fault = `the store cannot be read; ${served}${message}`;
+    // One line for each new state of things, not for every try.
+    if (fault !== this.#storeFault)
+      this.#parts.log.error({ code, detail: message }, "the store cannot be read");
+    this.#storeFault = fault;
+    this.#retry = setTimeout(() => void this.#refresh(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  #fallBack(): void {
+    const table = this.#parts.fallback?.() ?? null;
+    if (table === null || !this.#publish(table, [], "disk")) return;
+    const { revision, atMs } = table;
+    this.#parts.journal.append("table.from_disk", { revision, at_ms: atMs });
+    this.#parts.log.warn(
+      { revision },
+      "the last table known here is served, because the store cannot be read",
+    );
   }
 
   /** The audit entries of the revisions since the last published one; only the newest at the start. */
@@ -189,23 +276,31 @@ export class Publisher {
     return [...between.toReversed(), table];
   }
 
-  #publish(revision: number, input: unknown, entries: readonly AuditEntry[]): void {
-    const { fleet, journal, log } = this.#parts;
-    const decoded = decodeDocument(input);
+  /** Gives a table to the fleet. False when this version cannot use it. */
+  #publish(
+    { revision, document, atMs }: StoredTable,
+    entries: readonly AuditEntry[],
+    from: Served["from"],
+  ): boolean {
+    const { journal, log } = this.#parts;
+    const decoded = decodeStored(document, atMs);
     if (!decoded.ok) {
       // Written by another version of Crossfade: reading it again would not help, a new revision will.
       this.#storeFault = `revision ${revision} of the store cannot be used, revision ${this.#published} is served`;
       log.error({ revision, problems: decoded.problems }, "the table in the store cannot be used");
-      return;
+      return false;
     }
     this.#hear(revision);
     this.#published = revision;
-    fleet.publish({ ...decoded.value, revision });
+    this.#from = from;
+    this.#table = { revision, document: decoded.value };
+    this.republish();
     for (const { revision: number, actor, action, reason, difference } of entries) {
       journal.append("table.changed", { revision: number, actor, action, reason, difference });
     }
     log.info({ revision }, "table published");
     this.#review();
+    return true;
   }
 
   #hear(revision: number): void {

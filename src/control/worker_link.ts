@@ -70,7 +70,8 @@ export class WorkerLink {
   #channel: ControlChannel | null = null;
   #options: PlaneOptions | null = null;
   #wanted: TableSpec | null = null;
-  #sentRevision = 0;
+  /** Another table of the same revision is another one: a brake changes the table and not its revision. */
+  #sent: TableSpec | null = null;
   #isOwed = false;
   #drainOrder: { readonly options: DrainOptions; readonly now: boolean } | null = null;
   #isLost = false;
@@ -107,7 +108,7 @@ export class WorkerLink {
     this.appliedRevision = hello.revision;
     this.#waits = { startingMs: 0, silentMs: 0, quietMs: 0, owedMs: 0 };
     this.#isOwed = false;
-    this.#sentRevision = 0;
+    this.#sent = null;
     if (this.#options !== null) this.configure(this.#options);
     this.#pump();
     const order = this.#drainOrder;
@@ -140,7 +141,7 @@ export class WorkerLink {
 
   /** Whether it serves, or may begin to before it hears of the next table. */
   mayServe(): boolean {
-    return this.state === "serving" || (this.state === "starting" && this.#sentRevision > 0);
+    return this.state === "serving" || (this.state === "starting" && this.#sent !== null);
   }
 
   /** Whether it certainly has the listening sockets, and a channel to be asked on. */
@@ -255,7 +256,7 @@ export class WorkerLink {
   }
 
   #acknowledge(revision: number): void {
-    if (revision !== this.#sentRevision) return;
+    if (revision !== this.#sent?.revision) return;
     this.#isOwed = false;
     this.#waits.owedMs = 0;
     this.#pump();
@@ -263,8 +264,8 @@ export class WorkerLink {
 
   #pump(): void {
     if (this.#wanted === null || this.#isOwed || this.isOutdated) return;
-    if (this.#wanted.revision === this.#sentRevision || this.#channel === null) return;
-    this.#sentRevision = this.#wanted.revision;
+    if (this.#wanted === this.#sent || this.#channel === null) return;
+    this.#sent = this.#wanted;
     this.#isOwed = true;
     this.#channel.send({ type: "table", spec: this.#wanted });
   }

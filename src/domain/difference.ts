@@ -1,6 +1,19 @@
 /** What changed between two tables, in lines that a person can read. */
+import { DEFAULT_ROLLBACK } from "./failure.ts";
+import { encodeFreeze } from "./freeze.ts";
 import { writePercent, writeSize } from "./quantity.ts";
-import { SHARES_TOTAL, type Backend, type Condition, type Document, type Route } from "./route.ts";
+import { setStep } from "./rollout_gates.ts";
+import { encodeGate, writeBake, writeSpan } from "./rollout_plan.ts";
+import { encodeRollout, isUnderWay } from "./rollout_state.ts";
+import type { GateProgress, RolloutPlan, RolloutState } from "./rollout_words.ts";
+import {
+  SHARES_TOTAL,
+  type Backend,
+  type Condition,
+  type Document,
+  type RollbackPolicy,
+  type Route,
+} from "./route.ts";
 import { writeStickyKey } from "./syntax.ts";
 
 /** The most lines one difference has. The last one then counts what it leaves out. */
@@ -16,19 +29,25 @@ type Part = readonly [name: string, value: string | readonly string[]];
  * Says how `after` differs from `before`; null stands for no table at all.
  *
  * Gives no lines exactly when both mean the same: only the order of the backends means nothing. Lines come in a fixed
- * order: backends, then routes, each in the order of `after` and then those that are gone. At most
- * DIFFERENCE_LINES_MAX.
+ * order: backends, then routes, each in the order of `after` and then those that are gone, then where rollouts are. At
+ * most DIFFERENCE_LINES_MAX.
  */
 export function differenceOf(before: Document | null, after: Document): string[] {
   const lines = [
     ...compareById(before?.backends ?? [], after.backends, "backend", compareBackends, describeBackend),
     ...compareById(before?.routes ?? [], after.routes, "route", compareRoutes, describeRoute),
     ...compareOrder(before?.routes ?? [], after.routes),
+    ...compareRollouts(before, after),
   ];
   if (before === null && lines.length === 0) lines.push("the first table, without backends and routes");
   if (lines.length <= DIFFERENCE_LINES_MAX) return lines;
   const shown = lines.slice(0, DIFFERENCE_LINES_MAX - 1);
   return [...shown, `and ${lines.length - shown.length} more differences`];
+}
+
+/** Whether some line of a difference is about a route. */
+export function tellsOf(difference: readonly string[], route: string): boolean {
+  return difference.some((line) => line.startsWith(`route ${route}: `));
 }
 
 function compareById<Thing extends { readonly id: string }>(
@@ -68,7 +87,10 @@ function addressesOf(backend: Backend): string[] {
 function describeRoute(route: Route): string {
   const { cutover, candidateShares } = route;
   const legacyShares = SHARES_TOTAL - candidateShares;
-  return `${cutover.legacy} ${percent(legacyShares)}, ${cutover.candidate} ${percent(candidateShares)}`;
+  const rollback = route.rollback === null ? ", rollback off" : "";
+  const rollout = route.rollout === null ? "" : `, ${describePlan(route.rollout)}`;
+  const weights = `${cutover.legacy} ${percent(legacyShares)}, ${cutover.candidate} ${percent(candidateShares)}`;
+  return weights + rollback + rollout;
 }
 
 function compareRoutes(was: Route, is: Route): string[] {
@@ -82,10 +104,97 @@ function compareRoutes(was: Route, is: Route): string[] {
   for (const [index, [name, value]] of partsOf(was).entries()) {
     lines.push(...comparePart(name, value, isParts[index]?.[1] ?? []));
   }
-  return lines;
+  return [...lines, ...compareRollbacks(was.rollback, is.rollback), ...comparePlans(was.rollout, is.rollout)];
 }
 
-/** Everything a route has besides its name and its weight, always in the same places. */
+/** What a policy said before it was switched off means nothing any more; one that is switched on had the default. */
+function compareRollbacks(was: RollbackPolicy | null, is: RollbackPolicy | null): string[] {
+  const switched = comparePart("rollback", was === null ? "off" : "on", is === null ? "off" : "on");
+  if (is === null) return switched;
+  const before = was ?? DEFAULT_ROLLBACK;
+  return [
+    ...switched,
+    ...comparePart("rollback.on", before.on, is.on),
+    ...comparePart("rollback.tolerance", String(before.tolerance), String(is.tolerance)),
+    ...comparePart("rollback.false_alarm", String(before.falseAlarm), String(is.falseAlarm)),
+    ...comparePart("rollback.statuses", before.statuses.map(String), is.statuses.map(String)),
+  ];
+}
+
+function describePlan({ steps }: RolloutPlan): string {
+  const last = percent(steps.at(-1)?.shares ?? 0);
+  return `rollout in ${steps.length} ${steps.length === 1 ? "step" : "steps"} to ${last}`;
+}
+
+function comparePlans(was: RolloutPlan | null, is: RolloutPlan | null): string[] {
+  if (was === null || is === null) {
+    return comparePart("rollout", was === null ? "none" : "planned", is === null ? "none" : describePlan(is));
+  }
+  const stepsOf = ({ steps }: RolloutPlan): string[] =>
+    steps.map((step) => [percent(step.shares), ...Object.values(writeBake(step))].join(" "));
+  const spanOf = ({ maxDurationMs }: RolloutPlan): string =>
+    maxDurationMs === null ? "none" : writeSpan(maxDurationMs);
+  const linesOf = (values: readonly unknown[]): string[] => values.map((value) => JSON.stringify(value));
+  return [
+    ...comparePart("rollout.steps", stepsOf(was), stepsOf(is)),
+    ...comparePart("rollout.min_requests", String(was.minRequests), String(is.minRequests)),
+    ...comparePart("rollout.margin", `${was.marginPercent} %`, `${is.marginPercent} %`),
+    ...comparePart("rollout.max_duration", spanOf(was), spanOf(is)),
+    ...comparePart(
+      "rollout.freeze",
+      linesOf(was.freeze.map(encodeFreeze)),
+      linesOf(is.freeze.map(encodeFreeze)),
+    ),
+    ...comparePart("rollout.gates", linesOf(was.gates.map(encodeGate)), linesOf(is.gates.map(encodeGate))),
+  ];
+}
+
+/** Where rollouts are, for routes that had a plan and have one; a new plan that nobody has started says nothing. */
+function compareRollouts(before: Document | null, after: Document): string[] {
+  const states = new Map(before?.rollouts.map(({ route, state }) => [route, state]));
+  const plans = new Map(after.routes.map(({ id, rollout }) => [id, rollout]));
+  return after.rollouts.flatMap(({ route, state }) => {
+    const was = states.get(route) ?? null;
+    const plan = plans.get(route) ?? null;
+    if (plan === null || (was === null && state.phase === "pending")) return [];
+    return compareStates(was, state, plan).map((line) => `route ${route}: ${line}`);
+  });
+}
+
+function compareStates(was: RolloutState | null, is: RolloutState, plan: RolloutPlan): string[] {
+  if (was !== null && textOf(was) === textOf(is)) return [];
+  const place = placeOf(is, plan);
+  const gates = gatesText(is.gates);
+  const lines = [
+    ...(was !== null && placeOf(was, plan) === place ? [] : [`rollout ${place}`]),
+    ...(was !== null && was.reason === is.reason ? [] : [`rollout because ${cut(is.reason)}`]),
+    ...(gates === null || (was !== null && gatesText(was.gates) === gates) ? [] : [`rollout ${gates}`]),
+  ];
+  return lines.length > 0 ? lines : ["rollout counts its times or its calls anew"];
+}
+
+/** All that a state is, so that none that differs goes untold. */
+function textOf(state: RolloutState): string {
+  return JSON.stringify(encodeRollout(state));
+}
+
+function placeOf(state: RolloutState, { steps }: RolloutPlan): string {
+  const phase = state.phase.replace("_", " ");
+  if (!isUnderWay(state)) return phase;
+  const step = `step ${setStep(state) + 1} of ${steps.length} at ${percent(state.candidateShares)}`;
+  if (state.stage !== "entering") return `${phase}, ${step}${state.stage === "leaving" ? ", leaving" : ""}`;
+  const next = `before step ${state.step + 1} of ${steps.length}`;
+  return state.candidateShares === 0 ? `${phase}, ${next}` : `${phase}, ${step}, ${next}`;
+}
+
+function gatesText(gates: GateProgress | null): string | null {
+  if (gates === null) return null;
+  const { call, passed, point, tries } = gates;
+  const asked = call === null ? "waits" : `is asked, call ${call}`;
+  return `gate ${point} ${asked}: ${passed} passed, tries ${tries}`;
+}
+
+/** Everything a route has besides its name, its weight, its rollback and its rollout, always in the same places. */
 function partsOf(route: Route): Part[] {
   const { match, cutover, sticky, timeouts, retries } = route;
   const conditionsOn = (source: Condition["source"]): string[] =>

@@ -21,6 +21,9 @@ import {
   writePercent,
   writeSize,
 } from "./quantity.ts";
+import { encodeRollback, readRollback } from "./rollback.ts";
+import { encodePlan, readPlan } from "./rollout_plan.ts";
+import { pendingRollout } from "./rollout_state.ts";
 import {
   SHARES_TOTAL,
   type Backend,
@@ -36,11 +39,11 @@ import {
   ROUTE_DEFAULTS,
   TABLE_LIMITS,
   backendSchema,
-  percentSchema,
   routeOutline,
   tableOutline,
   weightsSchema,
 } from "./schema.ts";
+import { percentSchema } from "./schema_parts.ts";
 import { nameFault, readEndpoint, readStickyKey, shorten, sure, writeStickyKey } from "./syntax.ts";
 
 type Path = readonly PathPart[];
@@ -49,6 +52,9 @@ const DEFAULT_CONNECT_MS = durationMs(ROUTE_DEFAULTS.connect);
 const DEFAULT_RESPONSE_MS = durationMs(ROUTE_DEFAULTS.response);
 const DEFAULT_IDLE_MS = durationMs(ROUTE_DEFAULTS.idle);
 const DEFAULT_BODY_BYTES = sizeBytes(ROUTE_DEFAULTS.body);
+
+/** The key under which a stored table has the states of its rollouts. */
+export const ROLLOUTS = "rollouts";
 
 /** Reads a whole table in the operator's form. Gives the document, or every problem with its JSON pointer. */
 export function decodeDocument(input: unknown): Result<Document> {
@@ -80,21 +86,30 @@ export function decodeWeights(input: unknown, route: Route): Result<number> {
 }
 
 /**
- * Reads a table that is part of a larger input. Gives null after everything wrong was added to `findings`, with paths
- * that start with `path`.
+ * Reads a table in the operator's form that is part of a larger input. Gives null after everything wrong was added to
+ * `findings`, with paths that start with `path`.
+ *
+ * Its plans are as nobody has started them: where rollouts are is not the operator's to write.
  */
 export function inspectDocument(input: unknown, path: Path, findings: Findings): Document | null {
   const before = findings.count;
-  const outline = examineKeys(tableOutline, input, path, findings);
-  const backends = outline?.backends === undefined ? null : outline.backends;
-  const names = backends === null ? null : Object.keys(backends);
-  const readBackends = readAllBackends(backends ?? {}, [...path, "backends"], findings);
-  const readRoutes = readAllRoutes(outline?.routes ?? [], names, [...path, "routes"], findings);
-  return findings.count === before ? { backends: readBackends, routes: readRoutes } : null;
+  const { [ROLLOUTS]: states, ...rest } = isMap(input) ? input : {};
+  if (states !== undefined) {
+    const message = "where rollouts are is not for writing; move one with `crossfade rollout`";
+    findings.add([...path, ROLLOUTS], message, "key");
+  }
+  const known = isMap(input) ? rest : input;
+  const outline = examineKeys(tableOutline, known, path, findings);
+  const names = outline?.backends === undefined ? null : Object.keys(outline.backends);
+  const backends = readAllBackends(outline?.backends ?? {}, [...path, "backends"], findings);
+  const routes = readAllRoutes(outline?.routes ?? [], names, [...path, "routes"], findings);
+  if (findings.count > before) return null;
+  const planned = routes.filter(({ rollout }) => rollout !== null);
+  return { backends, routes, rollouts: planned.map(({ id }) => ({ route: id, state: pendingRollout(0) })) };
 }
 
 /** A document in the operator's form. What equals its default is left out; decoding gives the same document again. */
-export function encodeDocument(document: Document): unknown {
+export function encodeDocument(document: Omit<Document, "rollouts">): Record<string, unknown> {
   const backends = document.backends.map((backend) => [
     backend.id,
     present({
@@ -130,6 +145,8 @@ export function encodeRoute(route: Route): unknown {
     websocket: route.websocket === ROUTE_DEFAULTS.websocket ? undefined : route.websocket,
     trailers: route.trailers === ROUTE_DEFAULTS.trailers ? undefined : route.trailers,
     expose: route.expose === ROUTE_DEFAULTS.expose ? undefined : route.expose,
+    rollback: encodeRollback(route.rollback),
+    rollout: route.rollout === null ? undefined : encodePlan(route.rollout),
   });
 }
 
@@ -230,6 +247,8 @@ function readRoute(
   const stickyKeys = keys.sticky?.keys ?? ROUTE_DEFAULTS.stickyKeys;
   const sticky = stickyKeys.map((key) => sure(readStickyKey(key)));
   refuseRepeats(sticky.map(writeStickyKey), [...path, "sticky", "keys"], findings);
+  const rollback = readRollback(keys.rollback, [...path, "rollback"], findings);
+  const rollout = keys.rollout === undefined ? null : readPlan(keys.rollout, [...path, "rollout"], findings);
   if (findings.count > before || cutover === null || match === null || candidateShares === null) return null;
   return {
     id: keys.id as RouteId,
@@ -250,6 +269,8 @@ function readRoute(
     websocket: keys.websocket ?? ROUTE_DEFAULTS.websocket,
     trailers: keys.trailers ?? ROUTE_DEFAULTS.trailers,
     expose: keys.expose ?? ROUTE_DEFAULTS.expose,
+    rollback,
+    rollout,
   };
 }
 

@@ -1,4 +1,5 @@
 /** The words of routing: backends, routes, what they match and how traffic is split. */
+import type { RolloutPlan, RolloutState } from "./rollout_words.ts";
 
 declare const brand: unique symbol;
 type Branded<Name> = string & { readonly [brand]: Name };
@@ -106,6 +107,24 @@ export interface Retries {
   readonly bodyBytesMax: number;
 }
 
+/** What can speak against the candidate, the weightier first. */
+export const ROLLBACK_SIGNALS = ["errors", "latency"] as const;
+
+/** Statuses that count as failures: one, or all of a class. */
+export type FailureStatus = "4xx" | "5xx" | number;
+
+/** When a route goes back to legacy by itself. */
+export interface RollbackPolicy {
+  /** What may cause it, at least one. */
+  readonly on: readonly (typeof ROLLBACK_SIGNALS)[number][];
+  /** The candidate may fail this many times as often as legacy, 1 to 10. */
+  readonly tolerance: number;
+  /** The probability of a rollback without a cause, per planned stage. */
+  readonly falseAlarm: number;
+  /** The answers that are failures besides those that don't come: at least one status, none of them twice. */
+  readonly statuses: readonly FailureStatus[];
+}
+
 /** Which requests, split how, sent where. */
 export interface Route {
   readonly id: RouteId;
@@ -123,15 +142,32 @@ export interface Route {
   readonly trailers: boolean;
   /** Whether responses name the backend and the revision that answered. */
   readonly expose: boolean;
+  /** Null: only people take it back. */
+  readonly rollback: RollbackPolicy | null;
+  /** Null: its weights move by hand alone. */
+  readonly rollout: RolloutPlan | null;
 }
 
-/** The routing table as the operator sees it, without a revision. */
+/** Where the rollout of a route is. */
+export interface RolloutOf {
+  readonly route: RouteId;
+  readonly state: RolloutState;
+}
+
+/**
+ * The routing table as it is stored, without a revision.
+ *
+ * While a rollout is started and not pending, its state decides over the weight: `candidateShares` of the route are
+ * those of the state. Before that, and without a plan, the weight is the operator's.
+ */
 export interface Document {
   readonly backends: readonly Backend[];
   readonly routes: readonly Route[];
+  /** One for each route that has a plan, in the order of the routes. */
+  readonly rollouts: readonly RolloutOf[];
 }
 
-/** The routing table as workers get it: plain weights, no rollouts. */
-export interface TableSpec extends Document {
+/** The routing table as workers get it: plain weights, every `rollout` null. */
+export interface TableSpec extends Omit<Document, "rollouts"> {
   readonly revision: number;
 }

@@ -1,11 +1,23 @@
 /** The shape of a table in the operator's form: one schema for files, the API, its description and the store. */
 import { z } from "zod";
 import { closed } from "./examine.ts";
-import { readDuration, readLimit, readPercent, readSize } from "./quantity.ts";
+import { DEFAULT_ROLLBACK } from "./failure.ts";
+import { readSize } from "./quantity.ts";
+import { rolloutSchema } from "./rollout_plan.ts";
+import { ROLLBACK_SIGNALS } from "./route.ts";
+import {
+  between,
+  duration,
+  durationOrOff,
+  list,
+  nameSchema,
+  percentSchema,
+  text,
+  whole,
+} from "./schema_parts.ts";
 import {
   hostFault,
   methodFault,
-  nameFault,
   pathFault,
   prefixFault,
   queryNameFault,
@@ -29,6 +41,7 @@ export const TABLE_LIMITS = {
   pins: 64,
   retryAttempts: 3,
   retryBodyBytes: 1_048_576,
+  failureStatuses: 32,
 } as const;
 
 /** What a route gets for what it leaves out, in the operator's form. The salt comes from the cutover's names. */
@@ -46,55 +59,8 @@ export const ROUTE_DEFAULTS = {
 } as const;
 
 /** What routes and backends will have in a later version. */
-const ROUTE_LATER = ["mirror", "rollback", "rollout"];
+const ROUTE_LATER = ["mirror"];
 const BACKEND_LATER = ["health"];
-
-/** Text that a function finds no fault with. */
-export function text(faultOf: (value: string) => string | null) {
-  return z.string().superRefine((value, context) => {
-    const fault = faultOf(value);
-    if (fault !== null) context.addIssue({ code: "custom", message: fault });
-  });
-}
-
-/** A duration such as `250ms`, `5s`, `2m` or `1h`, from `msMin` milliseconds to 24 hours. */
-export function duration(msMin: number) {
-  const message = `write a duration from ${msMin}ms to 24h with its unit, such as "250ms", "5s", "2m" or "1h"`;
-  return z
-    .string({ error: message })
-    .refine((value) => (readDuration(value) ?? -1) >= msMin, { error: message });
-}
-
-const durationOrOffMessage =
-  'write a duration from 1ms to 24h with its unit, such as "250ms", "5s", "2m" or "1h", or "off"';
-
-/** A duration from 1 ms on, or `off` for no limit. */
-const durationOrOff = z
-  .string({ error: durationOrOffMessage })
-  .refine((value) => (readLimit(value) ?? -1) >= 0, { error: durationOrOffMessage });
-
-/** A list of `least` to `most` entries. */
-export function list<Item extends z.ZodType>(item: Item, least: number, most: number) {
-  const error = least === 0 ? `at most ${most} entries are allowed` : `write ${least} to ${most} entries`;
-  return z.array(item).min(least, { error }).max(most, { error });
-}
-
-/** A whole number from `least` to `most`. */
-export function whole(least: number, most: number) {
-  const error = `write a whole number from ${least} to ${most}`;
-  return z.int({ error }).min(least, { error }).max(most, { error });
-}
-
-/** The name of a route, a backend or a token. */
-export const nameSchema = text(nameFault);
-
-/** A percentage with at most 3 decimals. */
-export const percentSchema = z
-  .number({ error: "write a number of percent, such as 5 or 12.5" })
-  .refine((percent) => readPercent(percent) !== null, {
-    error: "write 0 to 100 percent with at most 3 decimals",
-  })
-  .meta({ minimum: 0, maximum: 100 });
 
 const sizeError = `write a size up to 1MiB, such as "64KiB" or "512"`;
 const sizeSchema = z
@@ -162,6 +128,30 @@ export const pinSchema = closed({
   to: nameSchema,
 });
 
+const statusError = 'write "5xx", "4xx" or a status from 400 to 599, such as 503';
+const failureStatusSchema = z.union(
+  [z.enum(["4xx", "5xx"]), z.int().min(400, { error: statusError }).max(599, { error: statusError })],
+  { error: statusError },
+);
+
+/** A rollback policy in the operator's form; a route may say `off` instead. */
+export const rollbackSchema = closed({
+  on: list(z.enum(ROLLBACK_SIGNALS), 1, ROLLBACK_SIGNALS.length)
+    .optional()
+    .meta({ default: DEFAULT_ROLLBACK.on }),
+  tolerance: between(1, 10).optional().meta({
+    description: "The candidate may fail this many times as often as legacy",
+    default: DEFAULT_ROLLBACK.tolerance,
+  }),
+  false_alarm: between(0.000001, 0.05).optional().meta({
+    description: "The probability of a rollback without a cause, per stage",
+    default: DEFAULT_ROLLBACK.falseAlarm,
+  }),
+  statuses: list(failureStatusSchema, 1, TABLE_LIMITS.failureStatuses)
+    .optional()
+    .meta({ description: "Answers that are failures", default: DEFAULT_ROLLBACK.statuses }),
+});
+
 /** Percent per backend of a cutover, adding up to 100; whoever is left out has 0. */
 export const weightsSchema = z.record(z.string(), percentSchema);
 
@@ -191,6 +181,13 @@ export const routeSchema = closed(
     websocket: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.websocket }),
     trailers: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.trailers }),
     expose: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.expose }),
+    rollback: z
+      .union([rollbackSchema, z.literal(["off", false])])
+      .optional()
+      .meta({ description: "When the route goes back to legacy by itself; off: never" }),
+    rollout: rolloutSchema
+      .optional()
+      .meta({ description: "The plan by which traffic moves to the candidate by itself" }),
   },
   ROUTE_LATER,
 );
@@ -217,6 +214,8 @@ export const routeOutline = closed(
     match: z.unknown().optional(),
     split: z.unknown().optional(),
     pins: list(z.unknown(), 0, TABLE_LIMITS.pins).optional(),
+    rollback: z.unknown().optional(),
+    rollout: z.unknown().optional(),
   },
   ROUTE_LATER,
 );

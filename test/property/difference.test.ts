@@ -2,14 +2,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DIFFERENCE_LINES_MAX, differenceOf } from "../../src/domain/difference.ts";
-import { encodeDocument } from "../../src/domain/document.ts";
+import { encodeStored } from "../../src/domain/stored.ts";
+import { pendingRollout } from "../../src/domain/rollout_state.ts";
+import type { RolloutState } from "../../src/domain/rollout_words.ts";
 import type { Document, Route } from "../../src/domain/route.ts";
-import { documentArbitrary } from "../support/arbitrary.ts";
+import { documentArbitrary, startedArbitrary } from "../support/arbitrary.ts";
 
-/** Oracle: the encoded form, with the backends in the order of their names, because theirs means nothing. */
+/** Oracle: the stored form, with the backends in the order of their names, because theirs means nothing. */
 function meaningOf(document: Document): string {
   const backends = document.backends.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  return JSON.stringify(encodeDocument({ ...document, backends }));
+  return JSON.stringify(encodeStored({ ...document, backends }));
 }
 
 const usedArbitrary = documentArbitrary.filter((document) => document.routes.length > 0);
@@ -22,16 +24,45 @@ const pairArbitrary: fc.Arbitrary<readonly [Document, Document]> = fc
     const parts = Object.entries(other.routes[0] as Route).filter(
       ([key]) => key !== "id" && choices.next().value === true,
     );
-    return [document, { ...document, routes: [{ ...first, ...Object.fromEntries(parts) }, ...rest] }];
+    const routes = [{ ...first, ...Object.fromEntries(parts) }, ...rest];
+    const rollouts = routes
+      .filter(({ rollout }) => rollout !== null)
+      .map(({ id }) => ({ route: id, state: pendingRollout(0) }));
+    return [document, { ...document, routes, rollouts }];
   });
+
+/** One table with its rollouts in two states. */
+const startedPairArbitrary = startedArbitrary.chain((document) =>
+  fc.tuple(...document.rollouts.map(({ state }) => stateLikeArbitrary(state))).map((states) => {
+    const rollouts = document.rollouts.map((one, index) => ({ ...one, state: states[index] ?? one.state }));
+    return [document, { ...document, rollouts }] as const;
+  }),
+);
+
+/** The same state, or one that differs in a little. */
+function stateLikeArbitrary(state: RolloutState): fc.Arbitrary<RolloutState> {
+  return fc.constantFrom(
+    state,
+    { ...state, calls: state.calls + 1 },
+    { ...state, bakeSinceMs: state.bakeSinceMs + 1 },
+    { ...state, runId: state.runId + 1 },
+    { ...state, by: state.by === "person" ? "machine" : "person" },
+    { ...state, gates: null },
+    { ...state, stage: "leaving" },
+  );
+}
 
 describe("differenceOf", () => {
   it("gives lines exactly when the encoded documents differ", () => {
     const pairs = fc.oneof(
       pairArbitrary,
       fc.tuple(documentArbitrary, documentArbitrary),
-      documentArbitrary.map((one) => [one, structuredClone(one)] as const),
-      documentArbitrary.map((one) => [one, { ...one, routes: one.routes.toReversed() }] as const),
+      startedArbitrary.map((one) => [one, structuredClone(one)] as const),
+      startedPairArbitrary,
+      documentArbitrary.map(
+        (one) =>
+          [one, { ...one, routes: one.routes.toReversed(), rollouts: one.rollouts.toReversed() }] as const,
+      ),
       documentArbitrary.map((one) => [one, { ...one, backends: one.backends.toReversed() }] as const),
     );
     fc.assert(

@@ -12,7 +12,8 @@ import {
 import { writePercent } from "../../src/domain/quantity.ts";
 import { SHARES_TOTAL } from "../../src/domain/route.ts";
 import { compileTable } from "../../src/domain/table.ts";
-import { documentArbitrary } from "../support/arbitrary.ts";
+import { decodeStored, encodeStored, withoutStates } from "../../src/domain/stored.ts";
+import { documentArbitrary, startedArbitrary } from "../support/arbitrary.ts";
 
 /** Puts a value somewhere into a plain structure: `choices` pick the way down. */
 function replaceWithin(target: unknown, choices: readonly number[], value: unknown): unknown {
@@ -34,6 +35,31 @@ describe("documents", () => {
       fc.property(documentArbitrary, (document) => {
         const stored: unknown = JSON.parse(JSON.stringify(encodeDocument(document)));
         expect(decodeDocument(stored)).toStrictEqual({ ok: true, value: document });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("what was stored is read as the same document, and shown without where rollouts are", () => {
+    fc.assert(
+      fc.property(startedArbitrary, (document) => {
+        const stored: unknown = JSON.parse(JSON.stringify(encodeStored(document)));
+        expect(decodeStored(stored, 7)).toStrictEqual({ ok: true, value: document });
+        expect(withoutStates(stored)).toEqual(JSON.parse(JSON.stringify(encodeDocument(document))));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("a stored table with anything in any place is either refused with a reason or kept as it is", () => {
+    const change = fc.tuple(fc.array(fc.nat({ max: 12 }), { maxLength: 6 }), fc.jsonValue());
+    fc.assert(
+      fc.property(startedArbitrary, fc.array(change, { minLength: 1, maxLength: 3 }), (document, changes) => {
+        let input: unknown = encodeStored(document);
+        for (const [choices, value] of changes) input = replaceWithin(input, choices, value);
+        const result = decodeStored(input, 7);
+        if (result.ok) expect(decodeStored(encodeStored(result.value), 8)).toStrictEqual(result);
+        else expect(result.problems.length).toBeGreaterThan(0);
       }),
       { numRuns: 300 },
     );
@@ -81,7 +107,7 @@ describe("documents", () => {
         documentArbitrary,
         fc.array(change, { minLength: 1, maxLength: 3 }),
         (document, changes) => {
-          let input = encodeDocument(document);
+          let input: unknown = encodeDocument(document);
           for (const [choices, value] of changes) input = replaceWithin(input, choices, value);
           const result = decodeDocument(input);
           if (result.ok) {

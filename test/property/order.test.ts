@@ -77,6 +77,8 @@ function routeOf(match: Match, position: number): Route {
     websocket: true,
     trailers: false,
     expose: false,
+    rollback: null,
+    rollout: null,
   };
 }
 

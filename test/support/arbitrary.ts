@@ -1,24 +1,30 @@
 /** Random tables for property tests: every part of a document, valid and in the order that decoding gives. */
 import fc from "fast-check";
+import { DEFAULT_ROLLBACK } from "../../src/domain/failure.ts";
 import { findShadowed } from "../../src/domain/order.ts";
 import { DURATION_MS_MAX } from "../../src/domain/quantity.ts";
 import {
+  ROLLBACK_SIGNALS,
   SHARES_TOTAL,
   type Backend,
   type BackendId,
   type Condition,
   type Document,
   type Endpoint,
+  type FailureStatus,
   type Match,
   type PathMatch,
   type Pin,
+  type RollbackPolicy,
   type Route,
   type RouteId,
   type Sticky,
   type StickyKey,
 } from "../../src/domain/route.ts";
 import { decodedPath } from "../../src/domain/path.ts";
+import { ownsWeight, pendingRollout } from "../../src/domain/rollout_state.ts";
 import { TABLE_LIMITS } from "../../src/domain/schema.ts";
+import { planArbitrary, stateArbitrary } from "./rollout_arbitrary.ts";
 
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz";
 const DIGITS = "0123456789";
@@ -137,6 +143,28 @@ const durationArbitrary = fc.oneof(
   fc.constantFrom(1, 3000, 60_000, 3_600_000, DURATION_MS_MAX),
 );
 
+const statusesArbitrary: fc.Arbitrary<FailureStatus[]> = fc
+  .uniqueArray(fc.oneof(fc.constantFrom<FailureStatus>("4xx", "5xx"), fc.integer({ min: 400, max: 599 })), {
+    minLength: 1,
+    maxLength: 6,
+  })
+  .map((statuses) =>
+    statuses.filter((one) => typeof one === "string" || !statuses.includes(one < 500 ? "4xx" : "5xx")),
+  );
+
+const rollbackArbitrary: fc.Arbitrary<RollbackPolicy | null> = fc.oneof(
+  fc.constantFrom(null, DEFAULT_ROLLBACK),
+  shape<RollbackPolicy>({
+    on: fc.shuffledSubarray([...ROLLBACK_SIGNALS], { minLength: 1 }),
+    tolerance: fc.oneof(fc.constant(DEFAULT_ROLLBACK.tolerance), fc.double({ min: 1, max: 10, noNaN: true })),
+    falseAlarm: fc.oneof(
+      fc.constant(DEFAULT_ROLLBACK.falseAlarm),
+      fc.double({ min: 0.000001, max: 0.05, noNaN: true }),
+    ),
+    statuses: fc.oneof(fc.constant(DEFAULT_ROLLBACK.statuses), statusesArbitrary),
+  }),
+);
+
 /** Routes whose cutover is between two of these backends. */
 function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
   const ids = backends.map((backend) => backend.id);
@@ -171,6 +199,8 @@ function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
       websocket: fc.boolean(),
       trailers: fc.boolean(),
       expose: fc.boolean(),
+      rollback: rollbackArbitrary,
+      rollout: fc.option(planArbitrary.map((plan) => structuredClone(plan))),
     });
   });
 }
@@ -196,10 +226,35 @@ const backendsArbitrary: fc.Arbitrary<Backend[]> = fc
     ),
   );
 
-/** Valid documents: no two routes of one name, and none that can never match. */
+/** Valid documents: no two routes of one name, none that can never match, and no rollout that anybody has started. */
 export const documentArbitrary: fc.Arbitrary<Document> = backendsArbitrary.chain((backends) =>
   fc.uniqueArray(routeArbitrary(backends), { maxLength: 5, selector: (route) => route.id }).map((routes) => {
     const dead = new Set(findShadowed(routes).map(({ later }) => later.position));
-    return { backends, routes: routes.filter((_, position) => !dead.has(position)) };
+    const alive = routes.filter((_, position) => !dead.has(position));
+    const planned = alive.filter(({ rollout }) => rollout !== null);
+    return {
+      backends,
+      routes: alive,
+      rollouts: planned.map(({ id }) => ({ route: id, state: pendingRollout(0) })),
+    };
   }),
 );
+
+/** Valid documents whose rollouts are anywhere; those that own the weight of their route have it. */
+export const startedArbitrary: fc.Arbitrary<Document> = documentArbitrary.chain((document) => {
+  const planned = document.routes.flatMap((route) =>
+    route.rollout === null ? [] : [{ route, plan: route.rollout }],
+  );
+  return fc
+    .tuple(...planned.map(({ route, plan }) => stateArbitrary(plan, route.candidateShares)))
+    .map((states) => {
+      const rollouts = states.map((state, index) => ({ route: planned[index]?.route.id as RouteId, state }));
+      const routes = document.routes.map((route) => {
+        const state = rollouts.find((one) => one.route === route.id)?.state;
+        return state !== undefined && ownsWeight(state)
+          ? { ...route, candidateShares: state.candidateShares }
+          : route;
+      });
+      return { backends: document.backends, routes, rollouts };
+    });
+});

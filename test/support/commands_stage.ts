@@ -1,6 +1,7 @@
 /** A table in the in-memory store, commands on it, and somebody else who changes it at the worst moment. */
 import { assert } from "../../src/base/fault.ts";
-import { Commands, type Author } from "../../src/control/commands.ts";
+import type { Author } from "../../src/control/attempt.ts";
+import { Commands } from "../../src/control/commands.ts";
 import type { Change, CommitOutcome, IdempotencyMark, RouteStore } from "../../src/store/store.ts";
 import { ManualClock } from "./clock.ts";
 import { MemoryData, MemoryStore } from "./memory_store.ts";
@@ -36,6 +37,7 @@ export interface CommandsStage {
   /** The same store and commands in another process. */
   readonly othersStore: RouteStore;
   readonly others: Commands;
+  readonly clock: ManualClock;
 }
 
 /** A store with TABLE at revision 1. */
@@ -43,12 +45,12 @@ export async function stageCommands(): Promise<CommandsStage> {
   const data = new MemoryData();
   const clock = new ManualClock();
   const store = new BusyStore(clock, data);
-  const commands = new Commands(store);
+  const commands = new Commands(store, { clock });
   const outcome = await commands.replaceTable(TABLE, ALICE);
   assert(outcome.ok && outcome.revision === 1, JSON.stringify(outcome));
   store.commits = 0;
   const othersStore = new MemoryStore(clock, data);
-  return { store, commands, othersStore, others: new Commands(othersStore) };
+  return { store, clock, commands, othersStore, others: new Commands(othersStore, { clock }) };
 }
 
 /** Weights of the shop that give its new backend so many percent. */

@@ -1,12 +1,14 @@
 /** What each command makes of a table, and where it says that an input is wrong. */
 import { describe, expect, it } from "vitest";
 import {
-  withoutCandidate,
+  withoutRollout,
   withoutRoute,
+  withRollout,
   withRoute,
   withWeights,
   type Decision,
 } from "../../../src/control/change.ts";
+import { withoutCandidate } from "../../../src/control/rollout_move.ts";
 import { decodeDocument } from "../../../src/domain/document.ts";
 import type { Document } from "../../../src/domain/route.ts";
 import { SHOP, tableWith, valueOf } from "../../support/table.ts";
@@ -16,6 +18,9 @@ const CART = { ...SHOP, id: "cart", match: { path: "/cart/" }, split: { legacy: 
 function tableOf(...routes: readonly unknown[]): Document {
   return valueOf(decodeDocument(tableWith(...routes)));
 }
+
+/** What a person wants who takes a route back. */
+const BACK = { type: "rolledBack", nowMs: 0, reason: "" } as const;
 
 /** Weight of each route's candidate in shares, in the order of the table; or the refusal. */
 function sharesOf(decision: Decision): unknown {
@@ -102,9 +107,33 @@ describe("withWeights", () => {
   });
 });
 
+describe("the plan of a route", () => {
+  it("is given and taken without touching the weight", () => {
+    const given = withRollout(tableOf(CART), "cart", { steps: [5, 100] });
+    expect(given.ok && given.document.routes[0]).toMatchObject({
+      rollout: { steps: [{ shares: 5_000 }, { shares: 100_000 }] },
+      candidateShares: 40_000,
+    });
+    const taken = given.ok && withoutRollout(given.document, "cart");
+    expect(taken && taken.ok && taken.document.routes).toEqual(tableOf(CART).routes);
+  });
+
+  it("is refused with problems that point into it", () => {
+    const decision = withRollout(tableOf(CART), "cart", { steps: [5, 3] });
+    expect(decision.ok || decision.problems.map(({ path }) => path)).toEqual(["/steps/1"]);
+  });
+
+  it("cannot be taken from a route that has none", () => {
+    expect(withoutRollout(tableOf(CART), "cart")).toMatchObject({
+      code: "NOT_FOUND",
+      detail: 'Route "cart" has no plan; give it one with `crossfade rollout cart set FILE`',
+    });
+  });
+});
+
 describe("withoutCandidate", () => {
   it("gives all weight to legacy", () => {
-    expect(sharesOf(withoutCandidate(tableOf(CART), "cart"))).toEqual([["cart", 0]]);
+    expect(sharesOf(withoutCandidate(tableOf(CART), "cart", BACK))).toEqual([["cart", 0]]);
   });
 });
 
@@ -112,7 +141,9 @@ describe("a route that is not in the table", () => {
   it.each([
     ["removing", (table: Document, id: string) => withoutRoute(table, id)],
     ["shifting", (table: Document, id: string) => withWeights(table, id, { legacy: 100 })],
-    ["rolling back", (table: Document, id: string) => withoutCandidate(table, id)],
+    ["planning", (table: Document, id: string) => withRollout(table, id, {})],
+    ["taking the plan of", (table: Document, id: string) => withoutRollout(table, id)],
+    ["rolling back", (table: Document, id: string) => withoutCandidate(table, id, BACK)],
   ])("%s is refused with the nearest name", (_, change) => {
     const table = tableOf(CART, SHOP);
     expect(change(table, "shpo")).toEqual({

@@ -1,13 +1,16 @@
 /** Every change of the table: what is committed, what is refused, and what is done when the store misbehaves. */
 import { describe, expect, it } from "vitest";
 import { Fault } from "../../../src/base/fault.ts";
-import { Commands, type Author, type Outcome } from "../../../src/control/commands.ts";
+import type { Author, Outcome } from "../../../src/control/attempt.ts";
+import { Commands } from "../../../src/control/commands.ts";
 import { decodeDocument } from "../../../src/domain/document.ts";
 import type { Document } from "../../../src/domain/route.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { ALICE, BusyStore, shareOf, stageCommands, TABLE, weights } from "../../support/commands_stage.ts";
 import { MemoryData, MemoryStore } from "../../support/memory_store.ts";
 import { SHOP, tableWith, valueOf } from "../../support/table.ts";
+
+const clock = new ManualClock();
 
 function documentOf(input: unknown): Document {
   return valueOf(decodeDocument(input));
@@ -153,7 +156,7 @@ describe("a refused input", () => {
 
 describe("seed", () => {
   it("fills an empty store as crossfade itself", async () => {
-    const commands = new Commands(new MemoryStore(new ManualClock()));
+    const commands = new Commands(new MemoryStore(clock), { clock });
     expect(await commands.current()).toBeNull();
     expect(await commands.seed(documentOf(TABLE))).toMatchObject({ ok: true, changed: true, revision: 1 });
     expect(await commands.current()).toMatchObject({
@@ -180,7 +183,7 @@ describe("seed", () => {
       new BusyStore(new ManualClock(), data),
       new MemoryStore(new ManualClock(), data),
     ] as const;
-    const [slow, fast] = [new Commands(stores[0]), new Commands(stores[1])];
+    const [slow, fast] = [new Commands(stores[0], { clock }), new Commands(stores[1], { clock })];
     const tables = [documentOf(TABLE), documentOf(tableWith())] as const;
     stores[0].meddle = () => fast.seed(tables[1]);
     expect(await slow.seed(tables[0])).toMatchObject({
@@ -192,7 +195,7 @@ describe("seed", () => {
   });
 
   it("takes a table without anything, which is still a table", async () => {
-    const commands = new Commands(new MemoryStore(new ManualClock()));
+    const commands = new Commands(new MemoryStore(clock), { clock });
     const empty = documentOf({ backends: {}, routes: [] });
     expect(await commands.seed(empty)).toMatchObject({ ok: true, changed: true, revision: 1 });
   });
@@ -201,7 +204,7 @@ describe("seed", () => {
 describe("a table that no worker could use", () => {
   it("is refused before it is committed", async () => {
     const store = new BusyStore(new ManualClock());
-    const outcome = await new Commands(store).seed({ ...documentOf(TABLE), backends: [] });
+    const outcome = await new Commands(store, { clock }).seed({ ...documentOf(TABLE), backends: [] });
     expect(outcome).toMatchObject({ ok: false, code: "INVALID", problems: [{ path: "" }] });
     expect(!outcome.ok && outcome.problems[0]?.message).toMatch(/^the table cannot be used: /);
     expect(store.commits).toBe(0);

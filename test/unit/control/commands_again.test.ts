@@ -1,6 +1,6 @@
 /** Commands when the table changes under them, and when requests come twice. */
 import { describe, expect, it } from "vitest";
-import type { Author, Outcome } from "../../../src/control/commands.ts";
+import type { Author, Outcome } from "../../../src/control/attempt.ts";
 import { ALICE, shareOf, stageCommands, weights } from "../../support/commands_stage.ts";
 import { SHOP } from "../../support/table.ts";
 

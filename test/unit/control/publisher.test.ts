@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { Fault } from "../../../src/base/fault.ts";
 import type { WorkerStatus } from "../../../src/control/fleet.ts";
-import { Publisher, WAITERS_MAX } from "../../../src/control/publisher.ts";
+import { Publisher, WAITERS_MAX, type PublisherParts } from "../../../src/control/publisher.ts";
 import type { TableSpec } from "../../../src/domain/route.ts";
 import type { AuditEntry, HistoryQuery, StoredTable } from "../../../src/store/store.ts";
 import { ManualClock } from "../../support/clock.ts";
@@ -23,8 +23,12 @@ class FakeStore {
     const revision = this.tables.length + 1;
     const facts = { actor: "alice", action: "apply", reason: `r${revision}`, difference: [`d${revision}`] };
     this.tables.push({ revision, fromRevision: revision - 1, atMs: 0, document, ...facts });
-    for (const listener of this.#listeners) listener(revision);
+    this.tell(revision);
     return revision;
+  }
+
+  tell(revision: number): void {
+    for (const listener of this.#listeners) listener(revision);
   }
 
   async read(): Promise<StoredTable | null> {
@@ -106,19 +110,109 @@ afterEach(() => {
   for (const publisher of publishers.splice(0)) publisher.stop();
 });
 
-function stage(workers = 2) {
+function stage(workers = 2, more: Partial<PublisherParts> = {}) {
   const store = new FakeStore();
   const fleet = new FakeFleet(workers);
   const clock = new ManualClock();
   const happenings: Happening[] = [];
   const kept = keepLog();
   const journal = { append: (type: string, data: Happening["data"]) => void happenings.push({ type, data }) };
-  const publisher = new Publisher({ store, fleet, clock, log: kept.log, journal });
+  const publisher = new Publisher({ store, fleet, clock, log: kept.log, journal, ...more });
   publishers.push(publisher);
   const events = (type: string) => happenings.filter((event) => event.type === type).map(({ data }) => data);
   const revisions = () => fleet.specs.map(({ revision }) => revision);
   return { store, fleet, clock, kept, publisher, events, revisions };
 }
+
+function storedTable(revision: number): StoredTable {
+  const facts = { actor: "alice", action: "apply", reason: "", difference: [], document: DOCUMENT };
+  return { revision, fromRevision: revision - 1, atMs: 7, ...facts };
+}
+
+describe("a start without the store", () => {
+  const away = () => new Fault("STORE_UNAVAILABLE", "nobody listens there");
+
+  test("serves the last table known here and says so, until the store can be read", async () => {
+    const { store, fleet, publisher, events, revisions } = stage(2, { fallback: () => storedTable(4) });
+    store.fault = away();
+    await publisher.start();
+    expect(revisions()).toEqual([4]);
+    fleet.apply(4);
+    expect(publisher.readiness()).toMatchObject({
+      ready: true,
+      warnings: [expect.stringMatching(/revision 4, as it was kept on this machine's disk.*nobody listens/)],
+    });
+    expect(publisher.served()).toMatchObject({ revision: 4, from: "disk" });
+    expect(events("table.from_disk")).toEqual([{ revision: 4, at_ms: 7 }]);
+    store.fault = null;
+    store.tables.push(storedTable(4), storedTable(5));
+    await until("the store is read", () => publisher.served().from === "store");
+    expect(revisions()).toEqual([4, 5]);
+    expect(publisher.readiness().warnings).toEqual([]);
+  });
+
+  test("takes the table from disk for the store's when the store comes back with the same one", async () => {
+    const { store, publisher, revisions } = stage(2, { fallback: () => storedTable(4) });
+    store.fault = away();
+    await publisher.start();
+    store.fault = null;
+    store.tables.push(storedTable(4));
+    await until("the store is read", () => publisher.served().from === "store");
+    expect(revisions()).toEqual([4]);
+  });
+
+  test("is not ready, with the reason, when no table is known here either", async () => {
+    const { store, publisher, revisions } = stage(2, { fallback: () => null });
+    store.fault = away();
+    await publisher.start();
+    expect(revisions()).toEqual([]);
+    expect(publisher.readiness()).toMatchObject({
+      ready: false,
+      reason: expect.stringMatching(/no table is loaded.*nobody listens/),
+    });
+    expect(publisher.served()).toMatchObject({ revision: 0, from: "none" });
+  });
+
+  test("says once, not at every try, that the store cannot be read", async () => {
+    const { store, publisher, kept } = stage(2, { fallback: () => storedTable(4) });
+    store.fault = away();
+    await publisher.start();
+    await until("it was tried three times", () => store.reads >= 3);
+    const said = kept.lines.filter(({ message }) => message === "the store cannot be read");
+    // The second one says that the table from the disk is served since.
+    expect(said.length).toBeLessThanOrEqual(2);
+  });
+});
+
+test("an empty store is filled when nothing is served, and what it holds then is published", async () => {
+  const seeds: number[] = [];
+  const { store, publisher, revisions } = stage(2, {
+    seed: async () => {
+      seeds.push(store.commit());
+    },
+  });
+  await publisher.start();
+  await until("it is published", () => revisions().length === 1);
+  expect(seeds).toEqual([1]);
+});
+
+test("a store that may not be filled keeps the start waiting, with the reason", async () => {
+  const refused = new Fault("STORE_REGRESSED", "the instance b serves revision 9");
+  const { store, publisher, revisions } = stage(2, {
+    seed: () => {
+      // A write that was refused makes all who watch look at the store again.
+      store.tell(0);
+      return Promise.reject(refused);
+    },
+  });
+  await publisher.start();
+  expect(publisher.readiness()).toMatchObject({
+    ready: false,
+    reason: expect.stringContaining("the instance b serves revision 9"),
+  });
+  store.commit();
+  await until("the table that came is published", () => revisions().length === 1);
+});
 
 describe("publishing", () => {
   test("starts with what the store has, and follows every change", async () => {

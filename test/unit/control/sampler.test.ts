@@ -212,6 +212,31 @@ describe("health", () => {
     expect(sampler.health(shop(5)).backends[0]?.windows["60s"].requests).toBe(1);
   });
 
+  test("shows what other instances did as if it happened now, and no total counts it", () => {
+    const { clock, sampler } = started();
+    const heard: [string, number, boolean][] = [];
+    const unwatch = sampler.watch(({ backend, delta }, isOwn) => {
+      heard.push([backend, delta.finished, isOwn]);
+    });
+    sampler.report("0.10", idle, [cell("old", 30)]);
+    clock.advance(20_000);
+    const { route: _, backend: __, ...delta } = cell("fresh", 10, { failures: 2 });
+    sampler.addOthers([
+      { route: "shop", backend: "fresh", delta },
+      { route: "shop", backend: "old", delta: NO_SAMPLE },
+    ]);
+    const [legacy, candidate] = sampler.health(shop(25)).backends;
+    expect(candidate?.windows["10s"]).toMatchObject({ requests: 10, failures: 2, p50Ms: 10 });
+    expect([legacy?.shareObservedPercent, candidate?.shareObservedPercent]).toEqual([75, 25]);
+    expect(finishedOf(sampler, "fresh")).toBeUndefined();
+    unwatch();
+    sampler.report("0.10", idle, [cell("old", 31)]);
+    expect(heard).toEqual([
+      ["old", 30, true],
+      ["fresh", 10, false],
+    ]);
+  });
+
   test("ticks free the windows of idle pairs only", () => {
     const { clock, sampler } = started();
     sampler.report("0.10", idle, [cell("old", 1)]);

@@ -1,8 +1,10 @@
 /** The difference between two tables, line by line as operators read it. */
 import { describe, expect, it } from "vitest";
-import { DIFFERENCE_LINES_MAX, differenceOf } from "../../../src/domain/difference.ts";
+import { DIFFERENCE_LINES_MAX, differenceOf, tellsOf } from "../../../src/domain/difference.ts";
 import { decodeDocument } from "../../../src/domain/document.ts";
+import type { RolloutState } from "../../../src/domain/rollout_words.ts";
 import type { Document } from "../../../src/domain/route.ts";
+import { Story } from "../../support/rollout_story.ts";
 import { BACKENDS, SHOP, tableWith, valueOf } from "../../support/table.ts";
 
 function documentOf(input: unknown): Document {
@@ -114,8 +116,38 @@ describe("differenceOf", () => {
     ["attempts", { retries: { attempts: 0 } }, ["retries.attempts 1 -> 0"]],
     ["held bodies", { retries: { body: 0 } }, ["retries.body 64 KiB -> 0 bytes"]],
     ["exposure", { expose: true }, ["expose false -> true"]],
+    ["no rollback", { rollback: "off" }, ["rollback on -> off"]],
+    [
+      "another rollback",
+      {
+        rollback: {
+          on: ["errors", "latency"],
+          tolerance: 2,
+          false_alarm: 0.000001,
+          statuses: ["5xx", 429],
+        },
+      },
+      [
+        "rollback.on gains latency",
+        "rollback.tolerance 1.5 -> 2",
+        "rollback.false_alarm 0.001 -> 0.000001",
+        "rollback.statuses gains 429",
+      ],
+    ],
   ])("a changed field is told with its name and values: %s", (_, keys, lines) => {
     expect(shopDifference(keys)).toEqual(lines.map((line) => `route shop: ${line}`));
+  });
+
+  it("a rollback that is switched on is told with what it has besides the defaults", () => {
+    const off = documentOf(tableWith({ ...SHOP, rollback: "off" }));
+    const on = documentOf(tableWith({ ...SHOP, rollback: { tolerance: 2 } }));
+    expect(differenceOf(off, on)).toEqual([
+      "route shop: rollback off -> on",
+      "route shop: rollback.tolerance 1.5 -> 2",
+    ]);
+    expect(differenceOf(on, off)).toEqual(["route shop: rollback on -> off"]);
+    const added = differenceOf(documentOf(tableWith()), off);
+    expect(added).toEqual(["route shop: added, legacy 100 %, new 0 %, rollback off"]);
   });
 
   it("routes that came, went and changed places are told after the backends", () => {
@@ -143,5 +175,102 @@ describe("differenceOf", () => {
     expect(lines).toHaveLength(DIFFERENCE_LINES_MAX);
     expect(lines.at(-2)).toBe("route r198: added, legacy 100 %, new 0 %");
     expect(lines.at(-1)).toBe("and 101 more differences");
+  });
+});
+
+describe("a rollout in a difference", () => {
+  const PLAN = { steps: [5, 50, 100] };
+  const gate = { at: "pre-flight", url: "https://g.example/", timeout: "10s" };
+
+  it("is a plan that came or went, told in short", () => {
+    const [none, planned] = [documentOf(tableWith(SHOP)), documentOf(tableWith({ ...SHOP, rollout: PLAN }))];
+    expect(differenceOf(none, planned)).toEqual(["route shop: rollout none -> rollout in 3 steps to 100 %"]);
+    expect(differenceOf(planned, none)).toEqual(["route shop: rollout planned -> none"]);
+    expect(differenceOf(documentOf(tableWith()), planned)).toEqual([
+      "route shop: added, legacy 100 %, new 0 %, rollout in 3 steps to 100 %",
+    ]);
+  });
+
+  it.each<[string, Record<string, unknown>, string[]]>([
+    ["weights", { steps: [5, 75, 100] }, ["steps gains 75 % 5m", "steps loses 50 % 5m"]],
+    [
+      "bakes",
+      { steps: [5, { weight: 50, bake: "1h", until: "proven" }, 100] },
+      ["steps gains 50 % 1h proven", "steps loses 50 % 5m"],
+    ],
+    ["requests", { min_requests: 7 }, ["min_requests 50 -> 7"]],
+    ["the margin", { margin: 0.5 }, ["margin 1 % -> 0.5 %"]],
+    ["the longest duration", { max_duration: "3d" }, ["max_duration none -> 3d"]],
+    [
+      "a freeze",
+      { freeze: [{ from: "22:00", to: "06:00" }] },
+      ['freeze gains {"from":"22:00","to":"06:00"}'],
+    ],
+    ["a gate", { gates: [gate] }, [`gates gains ${JSON.stringify(gate)}`]],
+  ])("is a plan with other values: %s", (_, keys, lines) => {
+    const before = documentOf(tableWith({ ...SHOP, rollout: PLAN }));
+    const after = documentOf(tableWith({ ...SHOP, rollout: { ...PLAN, ...keys } }));
+    expect(differenceOf(before, after)).toEqual(lines.map((line) => `route shop: rollout.${line}`));
+  });
+
+  /** What is told when the rollout of the shop goes from one state to another. */
+  function moveLines(from: RolloutState, to: RolloutState): string[] {
+    const table = documentOf(tableWith({ ...SHOP, rollout: PLAN }));
+    const at = (state: RolloutState): Document => ({
+      ...table,
+      rollouts: table.rollouts.map((one) => ({ ...one, state })),
+    });
+    const lines = differenceOf(at(from), at(to));
+    return lines.map((line) => line.replace(/^route shop: /, ""));
+  }
+
+  it("tells where it is, and why", () => {
+    const pending = new Story(PLAN).state;
+    const started = new Story(PLAN).person("start").state;
+    const story = new Story(PLAN).at(1);
+    const baking = story.state;
+    expect(moveLines(pending, started)).toEqual([
+      "rollout progressing, before step 1 of 3",
+      "rollout because started by a person",
+    ]);
+    expect(moveLines(started, baking)).toEqual([
+      "rollout progressing, step 2 of 3 at 50 %",
+      "rollout because step 2 of 3: the candidate gets 50 %",
+    ]);
+    expect(moveLines(baking, story.tick(1, { storeOk: false }).state)).toEqual([
+      "rollout held, step 2 of 3 at 50 %",
+      "rollout because the evidence cannot be read completely",
+    ]);
+    expect(moveLines(baking, story.person("rolledBack", "it is slow").state)).toEqual([
+      "rollout rolled back",
+      "rollout because rolled back at 50 %: by a person: it is slow",
+    ]);
+  });
+
+  it("tells of gates and their calls", () => {
+    const baking = new Story(PLAN).at(1).state;
+    const gates = { passed: 1, point: "after-step", tries: 2, call: 7, sinceMs: 0 } as const;
+    expect(moveLines({ ...baking, calls: 7 }, { ...baking, calls: 7, gates })).toEqual([
+      "rollout gate after-step is asked, call 7: 1 passed, tries 2",
+    ]);
+    expect(moveLines({ ...baking, gates }, { ...baking, gates: { ...gates, call: null } })).toEqual([
+      "rollout gate after-step waits: 1 passed, tries 2",
+    ]);
+  });
+
+  it("is told even when nothing that people read has changed", () => {
+    const { state } = new Story(PLAN).at(1);
+    const line = "rollout counts its times or its calls anew";
+    expect(moveLines(state, { ...state, bakeSinceMs: state.bakeSinceMs + 1 })).toEqual([line]);
+    expect(moveLines(state, { ...state, calls: 8 })).toEqual([line]);
+    expect(moveLines(state, { ...state })).toEqual([]);
+  });
+});
+
+describe("tellsOf", () => {
+  it("finds lines about a route, and about no other whose name begins alike", () => {
+    const lines = ["backend shop: removed", "route shop.eu: new 5 % -> 0 %"];
+    expect(tellsOf(lines, "shop.eu")).toBe(true);
+    expect(tellsOf(lines, "shop")).toBe(false);
   });
 });

@@ -68,6 +68,7 @@ describe("a route that says everything", () => {
     timeouts: { connect: "250ms", response: "2m", idle: "1h" },
     retries: { attempts: 0, body: "1MiB" },
     expose: true,
+    rollback: { on: ["latency", "errors"], tolerance: 2, false_alarm: 0.01, statuses: [503, "4xx"] },
   };
   const route = shopWith(written);
 
@@ -134,7 +135,11 @@ describe("a table", () => {
   });
 
   test("may be empty, but not by leaving things out", () => {
-    expect(valueOf(decodeDocument({ backends: {}, routes: [] }))).toEqual({ backends: [], routes: [] });
+    expect(valueOf(decodeDocument({ backends: {}, routes: [] }))).toEqual({
+      backends: [],
+      routes: [],
+      rollouts: [],
+    });
     expect(problemsOf(decodeDocument({}))).toEqual([
       { path: "/backends", message: '"backends" is missing' },
       { path: "/routes", message: '"routes" is missing' },
@@ -248,11 +253,7 @@ describe("unknown keys", () => {
 
   test("of a later version are called that", () => {
     const message = (key: string) => `"${key}" is not supported by this version`;
-    expect(shopProblems({ mirror: {}, rollback: {}, rollout: {} })).toEqual({
-      mirror: message("mirror"),
-      rollback: message("rollback"),
-      rollout: message("rollout"),
-    });
+    expect(shopProblems({ mirror: {} })).toEqual({ mirror: message("mirror") });
     const backends = { one: { endpoints: ["http://h"], health: {} } };
     expect(problemsOf(decodeDocument({ backends, routes: [] }))).toEqual([
       { path: "/backends/one/health", message: message("health") },
@@ -352,6 +353,48 @@ describe("a route alone", () => {
     ]);
     expect(problemsOf(decodeRoute("shop", null, backends))).toEqual([
       { path: "", message: "write a map here, not nothing" },
+    ]);
+  });
+});
+
+describe("the plan of a route", () => {
+  test("may be empty, is a plan then, and is written as it was", () => {
+    const route = shopWith({ rollout: {} });
+    expect(route.rollout?.steps).toHaveLength(9);
+    expect(encodeRoute(route)).toMatchObject({ rollout: {} });
+    expect(shopWith({}).rollout).toBeNull();
+  });
+
+  test("is pending when a table is read, whatever traffic the route has", () => {
+    const document = valueOf(
+      decodeDocument(tableWith({ ...SHOP, split: { legacy: 80, new: 20 }, rollout: {} })),
+    );
+    expect(document.rollouts).toMatchObject([
+      { route: "shop", state: { phase: "pending", candidateShares: 0 } },
+    ]);
+    expect(document.routes[0]?.candidateShares).toBe(20_000);
+  });
+
+  test("is told all its problems with their places", () => {
+    const rollout = { steps: [5, 200, { weight: 3, bake: "long" }], bakes: "5m", gates: [{ at: "noon" }] };
+    expect(Object.keys(shopProblems({ rollout }))).toEqual([
+      "rollout/bakes",
+      "rollout/steps/1",
+      "rollout/steps/2/bake",
+      "rollout/gates/0/at",
+      "rollout/gates/0/url",
+      "rollout/gates/0/timeout",
+    ]);
+    expect(shopProblems({ rollout: null })).toEqual({ rollout: "write a map here, not nothing" });
+  });
+
+  test("comes without its state: the key of states says how a rollout is moved instead", () => {
+    const table = { backends: BACKENDS, routes: [{ ...SHOP, rollout: {} }], rollouts: {} };
+    expect(problemsOf(decodeDocument(table))).toEqual([
+      {
+        path: "/rollouts",
+        message: "where rollouts are is not for writing; move one with `crossfade rollout`",
+      },
     ]);
   });
 });

@@ -11,6 +11,7 @@ interface Shape {
   readonly required?: readonly string[];
   readonly additionalProperties?: Shape | boolean;
   readonly items?: Shape;
+  readonly anyOf?: readonly Shape[];
   readonly default?: unknown;
 }
 
@@ -28,6 +29,9 @@ function leavesOf(shape: Shape, key = "", fallback = ""): [string, string][] {
   }
   if (typeof shape.additionalProperties === "object")
     return leavesOf(shape.additionalProperties, `${key}.NAME`);
+  // What may be a map or a plain value has a row of its own, and one for each key of the map.
+  const map = shape.anyOf?.find((branch) => branch.properties !== undefined);
+  if (map !== undefined) return [[key, fallback], ...leavesOf(map, key)];
   if (shape.items !== undefined) return leavesOf(shape.items, `${key}[]`, fallback);
   return [[key, fallback]];
 }
