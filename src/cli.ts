@@ -1,9 +1,12 @@
 /** The command line: every command and option there is, and the exit code of everything that can happen. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import type { Problem } from "./base/fault.ts";
 import * as changing from "./cli_changing.ts";
 import * as local from "./cli_local.ts";
+import * as moving from "./cli_moving.ts";
+import * as rolling from "./cli_rollout.ts";
+import * as storing from "./cli_store.ts";
 import * as reading from "./cli_reading.ts";
 import * as traffic from "./cli_status.ts";
 import { AdminClient, ApiFailure } from "./client.ts";
@@ -89,6 +92,8 @@ function programFor(run: Run): Command {
   defineLocal(program.commandsGroup("Running it:"), run);
   defineChanging(program.commandsGroup("Changing where traffic goes:"), run);
   defineReading(program.commandsGroup("Looking at it:"), run);
+  defineMoving(program.commandsGroup("Moving it to another store:"), run);
+  defineStore(program.commandsGroup("The store:"), run);
   return program;
 }
 
@@ -131,6 +136,17 @@ function defineChanging(program: Command, run: Run): void {
   writing(program.command("rollback <route>"))
     .description("send all traffic of a route back to legacy, now")
     .action(through(run, changing.rollback));
+  const plan = new Argument("[action]", "what to do with it")
+    .choices(rolling.ROLLOUT_ACTIONS)
+    .default("show");
+  writing(
+    program
+      .command("rollout <route>")
+      .addArgument(plan)
+      .argument("[file]", "with set: the plan (- for standard input)"),
+  )
+    .description("show, plan or move a stepwise rollout")
+    .action(through(run, rolling.rollout));
   writing(program.command("restore").argument("<revision>", "see history", aCount))
     .description("make a past table the current one")
     .action(through(run, changing.restore));
@@ -158,7 +174,7 @@ function defineReading(program: Command, run: Run): void {
     .action(through(run, traffic.status));
   program
     .command("health <route>")
-    .description("what the backends of a route did in the last seconds")
+    .description("what the backends of a route did in the last seconds, and what is made of it")
     .action(through(run, traffic.health));
   program.command("table").description("the whole table as written").action(through(run, reading.showTable));
   program.command("routes").description("one line per route").action(through(run, reading.routes));
@@ -178,7 +194,7 @@ function defineReading(program: Command, run: Run): void {
     .option("-H, --header <field>", "a header field, such as 'Cookie: uid=7' (repeat for more)", aField, [])
     .option("--client <address>", "address of the client")
     .action(through(run, reading.explain));
-  program.command("fleet").description("the workers").action(through(run, reading.fleet));
+  program.command("fleet").description("the instances and their workers").action(through(run, reading.fleet));
   program
     .command("events")
     .description("what happens, as it happens, until interrupted")
@@ -187,11 +203,54 @@ function defineReading(program: Command, run: Run): void {
     .action(through(run, reading.events));
 }
 
+const AFTER_MOVING = `
+Another store, with history and audit log:
+  crossfade export --out migration.json
+  crossfade import migration.json --url http://127.0.0.1:9901
+
+The other Crossfade needs an empty store, so its settings must have no table. Revisions keep their numbers, times and
+authors. Idempotency keys do not travel: what was sent with one before the move is carried out again if it is sent
+again afterwards.`;
+
+function defineMoving(program: Command, run: Run): void {
+  program
+    .command("export")
+    .description("the table with its history and audit log as one document")
+    .option("--out <file>", "write it into a file instead of to standard output")
+    .addHelpText("after", AFTER_MOVING)
+    .action(through(run, moving.exportAll));
+  waiting(program.command("import [file]"))
+    .description("fill an empty store with an exported document (standard input unless told otherwise)")
+    .addHelpText("after", AFTER_MOVING)
+    .action(through(run, moving.importAll));
+}
+
+function defineStore(program: Command, run: Run): void {
+  const store = program
+    .command("store")
+    .description("where the table is kept; exits with 3 when it is not in use");
+  store.action(through(run, storing.storeShow));
+  writing(store.command("reseed"))
+    .description("say which table counts, after the store has lost the one that is served")
+    .addOption(
+      new Option("--from <which>", "the table that is served, or the one that the store holds")
+        .choices(["served", "stored"])
+        .makeOptionMandatory(),
+    )
+    .action(through(run, storing.storeReseed));
+}
+
 /** Adds the options of a command that changes the table. */
 function writing(command: Command): Command {
-  return command
+  const reasoned = command
     .option("--reason <words>", "why, for the audit log")
-    .option("--if-match <revision>", "only if the table still has this revision", aCount)
+    .option("--if-match <revision>", "only if the table still has this revision", aCount);
+  return waiting(reasoned);
+}
+
+/** Adds the options of a command that may wait for the workers. */
+function waiting(command: Command): Command {
+  return command
     .option("--wait", "answer when every worker has the change (default)")
     .option("--no-wait", "answer when the change is stored");
 }

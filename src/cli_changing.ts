@@ -53,15 +53,24 @@ export function restore(shell: Shell, options: WriteOptions, [revision]: readonl
 }
 
 /** Writes one route from a file. */
-export async function routePut(
+export function routePut(
   shell: Shell,
   options: WriteOptions,
   [route, fileName]: readonly [string, string],
 ): Promise<number> {
-  const file = await readFile(shell, fileName, "route");
-  const path = `/v1/routes/${segment(route)}`;
+  return putFile(shell, route, { path: `/v1/routes/${segment(route)}`, fileName }, options);
+}
+
+/** Puts what a file holds, YAML or JSON, where `path` says. Problems are told with their places in the file. */
+export async function putFile(
+  shell: Shell,
+  subject: string,
+  { path, fileName }: { readonly path: string; readonly fileName: string },
+  options: WriteOptions,
+): Promise<number> {
+  const file = await readFile(shell, fileName, "part");
   try {
-    return await write(shell, route, { method: "PUT", path, body: file.value }, options);
+    return await write(shell, subject, { method: "PUT", path, body: file.value }, options);
   } catch (error) {
     return asFileProblems(error, nameOf(fileName), file.lineOf);
   }
@@ -84,7 +93,7 @@ interface FileContent {
 }
 
 /** Reads a file as YAML or JSON. The API decides whether it is right. Throws CliFailure when it is neither. */
-async function readFile(shell: Shell, fileName: string, kind: "table" | "route"): Promise<FileContent> {
+async function readFile(shell: Shell, fileName: string, kind: "table" | "part"): Promise<FileContent> {
   // Both parsers are only needed here: no other command should wait for them.
   const [{ readTableFile }, { parseFile, problemLine }] = await Promise.all([
     import("./settings.ts"),

@@ -2,7 +2,7 @@
 import type { shapes } from "./admin/shapes.ts";
 import { ApiFailure, type AdminClient, type Call } from "./client.ts";
 import { writeDuration } from "./domain/quantity.ts";
-import { msText, paint } from "./render.ts";
+import { clean, msText, paint } from "./render.ts";
 import { CliFailure, EXIT, type Terminal } from "./terminal.ts";
 
 /** One command's surroundings. `timeoutMs` bounds one call. */
@@ -63,18 +63,24 @@ export async function write(
   options: WriteOptions,
 ): Promise<number> {
   const isWaiting = options.wait !== false && call.query?.["dry_run"] === undefined;
-  const waiting = isWaiting
-    ? { wait: "applied", timeout: writeDuration(Math.min(shell.timeoutMs, WAIT_MS_MAX)) }
-    : {};
-  const { body } = await shell.client.call<AnswerOf<"WriteAnswer">>(
-    {
-      ...call,
-      query: { ...call.query, ...waiting, reason: options.reason },
-      headers: { "if-match": options.ifMatch === undefined ? undefined : `"${options.ifMatch}"` },
-    },
-    isWaiting ? WAIT_EXTRA_MS : 0,
-  );
+  const body = await callWaiting<"WriteAnswer">(shell, isWaiting, {
+    ...call,
+    query: { ...call.query, reason: options.reason },
+    headers: { "if-match": options.ifMatch === undefined ? undefined : `"${options.ifMatch}"` },
+  });
   return shell.isJson ? printJson(shell, body) : print(shell, outcomeText(shell, subject, body));
+}
+
+/** Makes a call that waits for the workers, if told so. Throws ApiFailure. */
+export async function callWaiting<Name extends keyof typeof shapes>(
+  shell: Shell,
+  isWaiting: boolean,
+  call: Call,
+): Promise<AnswerOf<Name>> {
+  const timeout = writeDuration(Math.min(shell.timeoutMs, WAIT_MS_MAX));
+  const query = isWaiting ? { ...call.query, wait: "applied", timeout } : (call.query ?? {});
+  const extraMs = isWaiting ? WAIT_EXTRA_MS : 0;
+  return (await shell.client.call<AnswerOf<Name>>({ ...call, query }, extraMs)).body;
 }
 
 /** Puts the problems of a refused input where they are in the file it came from. Anything else goes on as it is. */
@@ -95,7 +101,7 @@ export function badFileText(fileName: string, count: number): string {
 
 function outcomeText(shell: Shell, subject: string, answer: AnswerOf<"WriteAnswer">): string {
   const look = shell.terminal.outLook;
-  const lines = answer.difference.map((line) => `  ${line}`);
+  const lines = [...answer.difference, ...(answer.lines ?? [])].map((line) => `  ${clean(line)}`);
   const { revision } = answer;
   if (!answer.changed) {
     return [

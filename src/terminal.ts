@@ -1,5 +1,5 @@
 /** What the command line sees of the process it runs in: two streams, the environment, files and signals. */
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { systemClock, type Clock } from "./base/clock.ts";
 import { lookOf, type Look } from "./render.ts";
@@ -16,6 +16,9 @@ export const EXIT = {
   badConfiguration: 78,
 } as const;
 
+/** For the owner alone. */
+const OWNER_MODE = 0o600;
+
 /** A terminal or a pipe, or the stand-in of a test. */
 export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -30,6 +33,8 @@ export interface Terminal {
   err(text: string): void;
   /** The text of a file, or of standard input for `-`. Throws what the file system throws. */
   read(fileName: string): Promise<string>;
+  /** Writes a file that only its owner may read, in place of what it held. Throws what the file system throws. */
+  write(fileName: string, words: string): Promise<void>;
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP from now on, which then does not end the process. */
   interrupted(): AbortSignal;
 }
@@ -52,6 +57,7 @@ export function processTerminal(): Terminal {
     out: (words) => void stdout.write(words),
     err: (words) => void stderr.write(words),
     read: (fileName) => (fileName === "-" ? text(process.stdin) : readFile(fileName, "utf8")),
+    write: (fileName, words) => writeFile(fileName, words, { mode: OWNER_MODE }),
     interrupted: () => {
       const controller = new AbortController();
       for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
@@ -78,9 +84,21 @@ export async function readNeeded(terminal: Terminal, fileName: string): Promise<
   try {
     return await terminal.read(fileName);
   } catch (error) {
-    if (!(error instanceof Error) || !("syscall" in error)) throw error;
-    // The system's message is "CODE: words, call 'path'": the words are for people.
-    const words = /^\w+: (.*?), \w+/.exec(error.message)?.[1] ?? error.message;
-    throw new CliFailure(EXIT.badConfiguration, `cannot read ${fileName}: ${words}`);
+    throw new CliFailure(EXIT.badConfiguration, `cannot read ${fileName}: ${wordsOf(error)}`);
   }
+}
+
+/** Writes a file that a command was told to write. Throws CliFailure when it cannot be written. */
+export async function writeNeeded(terminal: Terminal, fileName: string, words: string): Promise<void> {
+  try {
+    await terminal.write(fileName, words);
+  } catch (error) {
+    throw new CliFailure(EXIT.failure, `cannot write ${fileName}: ${wordsOf(error)}`);
+  }
+}
+
+/** What the file system refused with, in words for people: its message is "CODE: words, call 'path'". */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof Error) || !("syscall" in error)) throw error;
+  return /^\w+: (.*?), \w+/.exec(error.message)?.[1] ?? error.message;
 }

@@ -8,7 +8,7 @@ import { refusal } from "./answers.ts";
 export type TableNow = Pick<CurrentTable, "revision" | "document">;
 
 /** What an empty store stands for: revision 0 without backends and routes. */
-const NOTHING: TableNow = { revision: 0, document: { backends: [], routes: [] } };
+const NOTHING: TableNow = { revision: 0, document: { backends: [], routes: [], rollouts: [] } };
 
 /** The current table. Throws Fault STORE_UNAVAILABLE. */
 export async function readCurrent(commands: Commands): Promise<TableNow> {

@@ -7,7 +7,15 @@ import { assert, FAULTS, type FaultCode, type Problem } from "../base/fault.ts";
 import type { IdempotencyMark } from "../store/store.ts";
 import { isAllowed, type Access, type Caller } from "./access.ts";
 import { refusal } from "./answers.ts";
-import { readBytes, readIdempotency, readIfMatch, readJson, readQuery, type Read } from "./input.ts";
+import {
+  BODY_BYTES_MAX,
+  readBytes,
+  readIdempotency,
+  readIfMatch,
+  readJson,
+  readQuery,
+  type Read,
+} from "./input.ts";
 import type { ShapeName } from "./shapes.ts";
 
 /** What the listener hands over with a request; absent in tests without a socket. */
@@ -61,13 +69,22 @@ export interface Endpoint<Query = unknown> {
   readonly access: Access;
   readonly summary: string;
   readonly query: z.ZodType<Query> & { readonly shape: z.ZodRawShape };
-  /** The shape of the body; endpoints without one refuse a body. */
-  readonly body?: { readonly shape: ShapeName; readonly required: boolean };
+  /** The shape of the body and its bound, if not BODY_BYTES_MAX; endpoints without one refuse a body. */
+  readonly body?: { readonly shape: ShapeName; readonly required: boolean; readonly bytesMax?: number };
   /** Changes the table: honours If-Match, and Idempotency-Key on POST. */
   readonly writes?: boolean;
   readonly answers: Readonly<Record<number, AnswerSpec>>;
   readonly faults: readonly FaultCode[];
   handle(call: Call<Query>): Promise<Response> | Response;
+}
+
+/** Calls that may hold a body above BODY_BYTES_MAX at the same time; others are refused with TOO_MANY_WAITING. */
+const LARGE_BODIES_MAX = 2;
+
+/** What calls to one app share. */
+interface Held {
+  /** Calls that may hold a large body. */
+  large: number;
 }
 
 /** The query of an endpoint that takes no parameters. */
@@ -93,10 +110,11 @@ export function faultsOf(spec: Endpoint): readonly FaultCode[] {
 /** Puts the endpoints into the app. Any other method on one of their paths is answered 405. */
 export function mount(app: AdminApp, endpoints: readonly Endpoint[], clock: Clock): void {
   const methods = new Map<string, string[]>();
+  const held: Held = { large: 0 };
   for (const spec of endpoints) {
     const path = spec.path.replaceAll(/\{(\w+)\}/g, ":$1");
     methods.set(path, [...(methods.get(path) ?? []), spec.method.toUpperCase()]);
-    app.on(spec.method.toUpperCase(), path, (context) => serve(spec, context, clock));
+    app.on(spec.method.toUpperCase(), path, (context) => serve(spec, context, clock, held));
   }
   for (const [path, allowed] of methods) {
     const allow = allowed.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method])).join(", ");
@@ -108,7 +126,12 @@ export function mount(app: AdminApp, endpoints: readonly Endpoint[], clock: Cloc
   }
 }
 
-async function serve(spec: Endpoint, context: Context<AdminEnv>, clock: Clock): Promise<Response> {
+async function serve(
+  spec: Endpoint,
+  context: Context<AdminEnv>,
+  clock: Clock,
+  held: Held,
+): Promise<Response> {
   const arrivedMs = clock.nowMs();
   const request = context.req.raw;
   const caller = context.get("caller");
@@ -117,22 +140,29 @@ async function serve(spec: Endpoint, context: Context<AdminEnv>, clock: Clock): 
   }
   const query = readQuery(spec.query, request.url);
   if (!query.ok) return invalid(query.problems);
-  const input = await readInput(spec, request);
-  if (!input.ok) return input.response;
-  return spec.handle({
-    request,
-    actor: caller.name,
-    param(name) {
-      const value = context.req.param(name);
-      assert(value !== undefined, `${spec.path} has the parameter ${name}`);
-      return value;
-    },
-    query: query.value,
-    ...input.value,
-    // Without a socket, as in tests, there may be none.
-    bindings: context.env ?? {},
-    arrivedMs,
-  });
+  const isLarge = (spec.body?.bytesMax ?? 0) > BODY_BYTES_MAX;
+  if (isLarge && held.large >= LARGE_BODIES_MAX) return refusal("TOO_MANY_WAITING", "Others import already");
+  if (isLarge) held.large++;
+  try {
+    const input = await readInput(spec, request);
+    if (!input.ok) return input.response;
+    return await spec.handle({
+      request,
+      actor: caller.name,
+      param(name) {
+        const value = context.req.param(name);
+        assert(value !== undefined, `${spec.path} has the parameter ${name}`);
+        return value;
+      },
+      query: query.value,
+      ...input.value,
+      // Without a socket, as in tests, there may be none.
+      bindings: context.env ?? {},
+      arrivedMs,
+    });
+  } finally {
+    if (isLarge) held.large--;
+  }
 }
 
 async function readInput(
@@ -143,7 +173,7 @@ async function readInput(
   if (spec.method === "get") return { ok: true, value: nothing };
   const ifMatch = spec.writes === true ? readIfMatch(request) : { ok: true as const, value: undefined };
   if (!ifMatch.ok) return ifMatch;
-  const bytes = await readBytes(request);
+  const bytes = await readBytes(request, spec.body?.bytesMax ?? BODY_BYTES_MAX);
   if (!bytes.ok) return bytes;
   if (spec.body === undefined && bytes.value.length > 0) {
     return {

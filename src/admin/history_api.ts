@@ -1,6 +1,7 @@
 /** Endpoints of the past: every table there was, who changed it and why, and the way back to one. */
 import { z } from "zod";
 import { closed } from "../domain/examine.ts";
+import { withoutStates } from "../domain/stored.ts";
 import { HISTORY_PAGE_MAX, type AuditEntry } from "../store/store.ts";
 import { answer, refusal } from "./answers.ts";
 import { endpoint, invalid, type Endpoint, noQuery } from "./endpoint.ts";
@@ -46,7 +47,10 @@ export function historyApi(parts: AdminParts): Endpoint[] {
         const revision = revisionOf(call.param("revision"));
         const stored = revision === null ? null : await parts.store.at(revision);
         if (stored === null) return noSuchRevision(call.param("revision"));
-        return answer({ ...encodeAudit(stored), table: stored.document }, { revision: stored.revision });
+        return answer(
+          { ...encodeAudit(stored), table: withoutStates(stored.document) },
+          { revision: stored.revision },
+        );
       },
     }),
     endpoint({

@@ -8,7 +8,7 @@ import type { IdempotencyMark } from "../store/store.ts";
 import { refusal } from "./answers.ts";
 import { parseJson } from "./json.ts";
 
-/** The longest body that is read. */
+/** The longest body that is read, unless an endpoint takes longer ones. */
 export const BODY_BYTES_MAX = 1 << 20;
 
 /** Something that was read, or the answer that says why it was not. */
@@ -72,13 +72,13 @@ export function readIdempotency(request: Request, body: Uint8Array): Read<Idempo
   return { ok: true, value: { key, fingerprint } };
 }
 
-/** The bytes of a body, at most BODY_BYTES_MAX. */
-export async function readBytes(request: Request): Promise<Read<Uint8Array>> {
+/** The bytes of a body, at most `bytesMax`. */
+export async function readBytes(request: Request, bytesMax: number): Promise<Read<Uint8Array>> {
   const tooLarge = (): Read<never> => ({
     ok: false,
-    response: refusal("BODY_REFUSED", `The body is larger than ${BODY_BYTES_MAX} bytes`),
+    response: refusal("BODY_REFUSED", `The body is larger than ${bytesMax} bytes`),
   });
-  if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MAX) return tooLarge();
+  if (Number(request.headers.get("content-length") ?? 0) > bytesMax) return tooLarge();
   if (request.body === null) return { ok: true, value: new Uint8Array(0) };
   const pieces: Uint8Array[] = [];
   let length = 0;
@@ -88,7 +88,7 @@ export async function readBytes(request: Request): Promise<Read<Uint8Array>> {
     if (piece.done) return { ok: true, value: Buffer.concat(pieces, length) };
     pieces.push(piece.value);
     length += piece.value.length;
-    if (length <= BODY_BYTES_MAX) continue;
+    if (length <= bytesMax) continue;
     await reader.cancel();
     return tooLarge();
   }

@@ -8,11 +8,15 @@ import {
   type MetricValueWithName,
 } from "prom-client";
 import { FAULTS, Fault } from "../base/fault.ts";
+import { stateOf } from "../control/rollout_move.ts";
+import type { Rollouts } from "../control/rollouts.ts";
 import type { Sampler, Totals } from "../control/sampler.ts";
 import { LATENCY_BOUNDS_US } from "../domain/latency.ts";
-import { SHARES_TOTAL } from "../domain/route.ts";
+import { PHASES } from "../domain/rollout_words.ts";
+import { SHARES_TOTAL, type Route } from "../domain/route.ts";
 import type { CellSnapshot } from "../shared/counters.ts";
 import type { TableNow } from "./current.ts";
+import { stepNumber } from "./rollout_view.ts";
 
 /** The media type of a scrape. */
 export const METRICS_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
@@ -31,6 +35,7 @@ const BUCKETS = DURATION_BOUNDS_SECONDS.map((seconds) => ({
 /** What a scrape is made from. `current` throws Fault STORE_UNAVAILABLE. */
 export interface MetricsSource {
   readonly sampler: Sampler;
+  readonly rollouts: Pick<Rollouts, "verdict" | "rollbacks">;
   readonly current: () => Promise<TableNow>;
   readonly version: string;
 }
@@ -131,6 +136,19 @@ export class Metrics {
     "route",
     "backend",
   ]);
+  readonly #rollbacks = this.#counter(
+    "rollbacks_total",
+    "Times that this instance took a route back to legacy by itself",
+    ["route", "cause"],
+  );
+  readonly #evidence = this.#gauge("evidence", "What speaks against a candidate, 0 to 10; 10 rolls back", [
+    "route",
+    "signal",
+  ]);
+  readonly #step = this.#gauge("rollout_step", "The step whose weight is set; 0: legacy has all traffic", [
+    "route",
+  ]);
+  readonly #phase = this.#gauge("rollout_phase", "1 for the phase that a rollout is in", ["route", "phase"]);
   readonly #revision = this.#gauge("table_revision", "The current revision of the table");
   readonly #loops = this.#gauge("worker_event_loop_utilization", "How busy a worker's thread is, 0 to 1", [
     "worker",
@@ -154,6 +172,9 @@ export class Metrics {
     this.#setCells(totals);
     this.#setConnections(totals);
     this.#setTable(this.#table);
+    for (const { route, cause, count } of this.#source.rollouts.rollbacks()) {
+      this.#rollbacks.inc({ route, cause }, count);
+    }
     this.#build.set({ version: this.#source.version, node: process.versions.node }, 1);
     return this.#registry.metrics();
   }
@@ -206,7 +227,18 @@ export class Metrics {
         this.#split.set(labels, role === "legacy" ? 1 - ratio : ratio);
         if (observed !== null) this.#share.set(labels, observed[role] / 100);
       }
+      this.#setRollout(table, route);
     }
+  }
+
+  #setRollout({ document }: TableNow, route: Route): void {
+    const known = this.#source.rollouts.verdict(route.id);
+    const scores = Object.entries(known?.verdict.figures.rollback ?? {});
+    for (const [signal, score] of scores) this.#evidence.set({ route: route.id, signal }, score);
+    const state = stateOf(document, route.id);
+    if (state === null) return;
+    this.#step.set({ route: route.id }, stepNumber(state));
+    for (const phase of PHASES) this.#phase.set({ route: route.id, phase }, phase === state.phase ? 1 : 0);
   }
 
   #counter(name: string, help: string, labelNames: string[] = []): Counter {

@@ -40,7 +40,8 @@ export function probesApi(parts: AdminParts, metrics: Metrics): Endpoint[] {
       },
       faults: ["NOT_READY"],
       handle({ query }) {
-        const { ready, reason, warnings } = parts.publisher.readiness();
+        const { ready, reason, warnings: own } = parts.publisher.readiness();
+        const warnings = [...own, ...parts.members.warnings(), ...parts.rollouts.warnings()];
         const isVerbose = query.verbose !== undefined && query.verbose !== "false";
         const more = isVerbose ? { workers: workersOf(parts) } : {};
         if (!ready) return refusal("NOT_READY", reason, { members: { warnings, ...more } });

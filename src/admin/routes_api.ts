@@ -1,8 +1,6 @@
-/** Endpoints of single routes: read, put, delete, shift traffic, roll back, and how they are doing. */
+/** Endpoints of single routes: read, put, delete, shift traffic, roll back. */
 import { encodeRoute } from "../domain/document.ts";
 import { isMap } from "../domain/examine.ts";
-import type { BackendHealth } from "../control/sampler.ts";
-import type { WindowFigures } from "../domain/window.ts";
 import { answer } from "./answers.ts";
 import { noSuchRoute, readCurrent, routeOf } from "./current.ts";
 import { endpoint, invalid, noQuery, type Endpoint } from "./endpoint.ts";
@@ -11,7 +9,7 @@ import type { AdminParts } from "./parts.ts";
 import { reasonBody } from "./shapes.ts";
 import { answerWrite, authorOf, writeAnswers, writeQuery } from "./writes.ts";
 
-/** /v1/routes and everything below it. */
+/** /v1/routes, one route, its weights and its rollback. */
 export function routesApi(parts: AdminParts): Endpoint[] {
   return [...readingRoutes(parts), ...writingRoutes(parts), ...movingTraffic(parts)];
 }
@@ -48,29 +46,6 @@ function readingRoutes(parts: AdminParts): Endpoint[] {
         if (route === null) return noSuchRoute(current, id);
         const { revision } = current;
         return answer({ revision, route: encodeRoute(route) }, { revision });
-      },
-    }),
-    endpoint({
-      method: "get",
-      path: "/v1/routes/{id}/health",
-      access: "viewer",
-      summary: "How both backends of a route are doing: requests, failures, latency, shares",
-      query: noQuery,
-      answers: {
-        200: { description: "Windows of 10 s and 60 s per backend", shape: "HealthAnswer", etag: true },
-      },
-      faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
-      async handle(call) {
-        const id = call.param("id");
-        const current = await readCurrent(parts.commands);
-        const route = routeOf(current, id);
-        if (route === null) return noSuchRoute(current, id);
-        const { revision } = current;
-        const health = parts.sampler.health(route);
-        return answer(
-          { revision, route: health.route, backends: health.backends.map(encodeHealth) },
-          { revision },
-        );
       },
     }),
   ];
@@ -156,19 +131,4 @@ function splitBody(body: unknown): { readonly weights: unknown; readonly reason?
   if (!isMap(body)) return { weights: body };
   const { reason, ...weights } = body;
   return { weights, reason };
-}
-
-function encodeHealth(health: BackendHealth): unknown {
-  return {
-    backend: health.backend,
-    role: health.role,
-    share_configured_percent: health.shareConfiguredPercent,
-    share_observed_percent: health.shareObservedPercent,
-    windows: { "10s": encodeFigures(health.windows["10s"]), "60s": encodeFigures(health.windows["60s"]) },
-  };
-}
-
-function encodeFigures(figures: WindowFigures): unknown {
-  const { requests, failures, aborted, p50Ms, p90Ms, p99Ms } = figures;
-  return { requests, failures, aborted, p50_ms: p50Ms, p90_ms: p90Ms, p99_ms: p99Ms };
 }

@@ -12,13 +12,17 @@ import { endpoint, mount, noQuery, type AdminApp, type AdminEnv, type Endpoint }
 import { EventStreams } from "./event_stream.ts";
 import { eventsApi } from "./events_api.ts";
 import { explainApi } from "./explain_api.ts";
+import { exportApi } from "./export_api.ts";
 import { fleetApi } from "./fleet_api.ts";
+import { healthApi } from "./health_api.ts";
 import { historyApi } from "./history_api.ts";
 import { Metrics } from "./metrics.ts";
 import { describeApi } from "./openapi.ts";
 import type { AdminParts } from "./parts.ts";
 import { OPEN_PATHS, probesApi } from "./probes_api.ts";
+import { rolloutApi } from "./rollout_api.ts";
 import { routesApi } from "./routes_api.ts";
+import { storeApi } from "./store_api.ts";
 import { tableApi } from "./table_api.ts";
 
 export type { AdminParts } from "./parts.ts";
@@ -29,8 +33,8 @@ const NOBODY: Caller = { name: "anyone", role: "viewer" };
 /** Builds the app. Nothing listens yet: `app.request()` answers without a socket. */
 export function buildAdmin(parts: AdminParts): AdminApp {
   const app: AdminApp = new OpenAPIHono<AdminEnv>();
-  const { commands, sampler, version, log } = parts;
-  const metrics = new Metrics({ sampler, version, current: () => readCurrent(commands) });
+  const { commands, sampler, rollouts, version, log } = parts;
+  const metrics = new Metrics({ sampler, rollouts, version, current: () => readCurrent(commands) });
   app.use(async (context, next) => {
     const caller = admit(parts, context.req.raw, context.req.path);
     if (caller instanceof Response) return protect(caller);
@@ -42,9 +46,13 @@ export function buildAdmin(parts: AdminParts): AdminApp {
   const endpoints = [
     ...tableApi(parts),
     ...routesApi(parts),
+    ...rolloutApi(parts),
+    ...healthApi(parts),
     ...historyApi(parts),
+    ...exportApi(parts),
     ...explainApi(parts),
     ...fleetApi(parts),
+    ...storeApi(parts),
     ...eventsApi(new EventStreams(parts.journal)),
     ...probesApi(parts, metrics),
   ];

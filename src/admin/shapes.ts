@@ -1,7 +1,13 @@
 /** The JSON shapes of the admin API: what it takes, what it answers. Its description is generated from them. */
 import { z } from "zod";
+import { exportSchema } from "../control/export.ts";
 import { closed } from "../domain/examine.ts";
-import { nameSchema, routeSchema, tableRouteSchema, tableSchema, weightsSchema } from "../domain/schema.ts";
+import { rolloutSchema } from "../domain/rollout_plan.ts";
+import { rolloutStateSchema } from "../domain/rollout_state.ts";
+import { PHASES } from "../domain/rollout_words.ts";
+import { ROLLBACK_SIGNALS } from "../domain/route.ts";
+import { routeSchema, tableRouteSchema, tableSchema, weightsSchema } from "../domain/schema.ts";
+import { nameSchema } from "../domain/schema_parts.ts";
 
 /** The longest reason, in UTF-16 units. */
 const REASON_LENGTH_MAX = 1000;
@@ -19,6 +25,10 @@ const difference = z
   .array(z.string())
   .meta({ description: "One line per difference, as a person would say it" });
 
+const appliedMs = milliseconds
+  .optional()
+  .meta({ description: "With ?wait=applied: from the call until every worker of every instance had it" });
+
 /** Why something is changed. */
 export const reasonSchema = z
   .string({ error: "write the reason as text" })
@@ -26,6 +36,32 @@ export const reasonSchema = z
 
 /** The body of a write that needs nothing else. */
 export const reasonBody = closed({ reason: reasonSchema.optional() });
+
+/** An operator's word on which table counts. */
+export const reseedBody = closed({
+  from: z
+    .enum(["served", "stored"], { error: 'write "served" or "stored"' })
+    .meta({ description: "The table that is served here, or the one that the store holds" }),
+  reason: reasonSchema.optional(),
+});
+
+/** How the store is. */
+export const storeAnswer = z.strictObject({
+  kind: z.enum(["sqlite", "redis"]),
+  where: z.string(),
+  condition: z.enum(["ok", "away", "empty", "older", "stranger"]).meta({
+    description:
+      "Whether its table is in use; if not: out of reach, emptied, set back, or of another history",
+  }),
+  detail: z.string(),
+  since: moment,
+  store_revision: revision
+    .nullable()
+    .meta({ description: "Last seen there; null when it was never reached" }),
+  served_revision: revision,
+  served_from: z.enum(["store", "disk", "none"]),
+  warnings: z.array(z.string()),
+});
 
 /** A request to explain. */
 export const explainBody = closed({
@@ -74,6 +110,59 @@ const backendHealth = z.strictObject({
   windows: z.strictObject({ "10s": windowFigures, "60s": windowFigures }),
 });
 
+const judgedSide = z
+  .strictObject({
+    requests: count,
+    failures: count,
+    rate_percent: percent.nullable().meta({ description: "Null without requests" }),
+    rate_low_percent: percent,
+    rate_high_percent: percent,
+  })
+  .meta({ description: "Since the stage began; low and high: the rates that are still possible" });
+
+const score = z.number().min(0).max(10);
+const scores = z.strictObject({ all: score, errors: score, latency: score });
+const slowAnswers = z.strictObject({ slow: count, answers: count });
+
+const judgement = z.strictObject({
+  action: z.enum(["none", "hold", "rollback"]),
+  signal: z.enum(ROLLBACK_SIGNALS).nullable().meta({ description: "What speaks against the candidate" }),
+  proven: z.boolean().meta({ description: "Fewer failures than the margin are proved" }),
+  summary: z.string().meta({ description: "All of it in one line, as a person would say it" }),
+  stage: count,
+  legacy: judgedSide,
+  candidate: judgedSide,
+  evidence: z
+    .strictObject({ rollback: scores, hold: scores })
+    .meta({ description: "0 to 10; at 10 the candidate is rolled back, or held" }),
+  margin_percent: percent,
+  requests_to_proof: count.nullable().meta({
+    description: "Requests of the candidate until the proof at this rate; null when it will not come",
+  }),
+  candidate_per_second: z.number().min(0),
+  slow: z.array(
+    z.strictObject({
+      event: z.string(),
+      threshold_ms: milliseconds
+        .nullable()
+        .meta({ description: "Slower counts as slow; null while legacy has too few answers to say" }),
+      legacy: slowAnswers,
+      candidate: slowAnswers,
+    }),
+  ),
+});
+
+const rolloutLines = z
+  .array(z.string())
+  .meta({ description: "Where the rollout is, what it waits for, what comes next and why, for people" });
+
+const rolloutBrief = z.strictObject({
+  phase: z.enum(PHASES),
+  step: count.meta({ description: "The step whose weight is set, from 1; 0: legacy has all traffic" }),
+  steps: count,
+  lines: rolloutLines,
+});
+
 const historyEntry = {
   revision,
   from_revision: revision,
@@ -102,18 +191,40 @@ const workerStatus = z.strictObject({
   loop_utilization: z.number().min(0).max(1),
 });
 
+const instanceStatus = z.strictObject({
+  id: z.string(),
+  self: z.boolean(),
+  version: z.string(),
+  applied_revision: revision,
+  lag: count.meta({ description: "How many revisions it is behind" }),
+  last_heard_ms_ago: count,
+  state: z.enum(["serving", "not ready", "draining", "unknown"]).meta({
+    description: "unknown: the store cannot be reached, or this version cannot read what it says",
+  }),
+  serving_from: z
+    .enum(["store", "disk", "none"])
+    .nullable()
+    .meta({ description: "Where its table is from; null when that cannot be read" }),
+  store: z.string().meta({ description: "ok, or what is wrong with the store as seen from there" }),
+  workers: z.array(workerStatus),
+  warnings: z.array(z.string()),
+});
+
 /** Every shape by its name in the description. */
 export const shapes = {
   Table: tableSchema,
   Route: routeSchema,
   TableRoute: tableRouteSchema,
   Weights: weightsSchema,
+  Rollout: rolloutSchema,
   Split: z
     .object({ reason: reasonSchema.optional() })
     .catchall(percent)
     .meta({ description: "Percent per backend of the cutover, adding up to 100, and why" }),
   ReasonBody: reasonBody,
   ExplainBody: explainBody,
+  ReseedBody: reseedBody,
+  StoreAnswer: storeAnswer,
   TableAnswer: z.strictObject({ revision, table: tableSchema }),
   RouteAnswer: z.strictObject({ revision, route: tableRouteSchema }),
   RoutesAnswer: z.strictObject({ revision, routes: z.array(tableRouteSchema) }),
@@ -122,15 +233,40 @@ export const shapes = {
     changed: z.boolean(),
     difference,
     dry_run: z.literal(true).optional(),
-    applied_ms: milliseconds
-      .optional()
-      .meta({ description: "With ?wait=applied: from the call until every worker had it" }),
+    lines: rolloutLines.optional(),
+    applied_ms: appliedMs,
   }),
-  HealthAnswer: z.strictObject({ revision, route: nameSchema, backends: z.array(backendHealth) }),
+  RolloutAnswer: z.strictObject({
+    revision,
+    route: nameSchema,
+    plan: rolloutSchema,
+    state: rolloutStateSchema,
+    lines: rolloutLines,
+    frozen_until: moment.nullable().meta({ description: "The end of the freeze that is in force" }),
+  }),
+  HealthAnswer: z.strictObject({
+    revision,
+    route: nameSchema,
+    instances: z.int().min(1).meta({ description: "How many instances the figures are from" }),
+    backends: z.array(backendHealth),
+    judgement: judgement
+      .nullable()
+      .meta({ description: "What the evidence says of the candidate; null while there is none" }),
+    braked: z
+      .boolean()
+      .meta({ description: "Kept on legacy by this instance, because the table could not be changed" }),
+    rollout: rolloutBrief.nullable().meta({ description: "Null without a plan" }),
+  }),
   HistoryPage: z.strictObject({ entries: z.array(z.strictObject(historyEntry)), next_before: nextBefore }),
   AuditPage: z.strictObject({
     entries: z.array(z.strictObject({ ...historyEntry, difference })),
     next_before: nextBefore,
+  }),
+  Export: exportSchema,
+  ImportAnswer: z.strictObject({
+    revision,
+    revisions: count.meta({ description: "How many were imported" }),
+    applied_ms: appliedMs,
   }),
   PastTable: z.strictObject({ ...historyEntry, difference, table: tableSchema }),
   Explanation: z.strictObject({
@@ -144,7 +280,15 @@ export const shapes = {
     endpoints: z.array(z.string()).meta({ description: "Where it would be sent: one of these" }),
     steps: z.array(z.string()),
   }),
-  FleetAnswer: z.strictObject({ revision, version: z.string(), workers: z.array(workerStatus) }),
+  FleetAnswer: z.strictObject({
+    revision,
+    version: z.string(),
+    instance: z.string().meta({ description: "The instance that answers; version and workers are its own" }),
+    workers: z.array(workerStatus),
+    instances: z
+      .array(instanceStatus)
+      .meta({ description: "All instances of the store, in the order of ids" }),
+  }),
   Live: z.strictObject({ live: z.literal(true) }),
   Ready: z.strictObject({
     ready: z.literal(true),

@@ -1,7 +1,7 @@
 /** What all writes of the admin API share: who, why and on what condition; the outcome; waiting for the workers. */
 import { z } from "zod";
 import { Fault } from "../base/fault.ts";
-import type { Author, Outcome } from "../control/commands.ts";
+import type { Author, Outcome } from "../control/attempt.ts";
 import { closed } from "../domain/examine.ts";
 import { readDuration } from "../domain/quantity.ts";
 import { answer, refusal } from "./answers.ts";
@@ -9,26 +9,33 @@ import type { AnswerSpec, Call } from "./endpoint.ts";
 import type { AdminParts } from "./parts.ts";
 import { reasonSchema } from "./shapes.ts";
 
-/** How long a write waits for the workers unless told otherwise. */
+/** How long a write waits for the workers of all instances unless told otherwise. */
 const WAIT_DEFAULT_MS = 5_000;
 const WAIT_MAX_MS = 60_000;
 
 const timeoutMessage = "write a duration from 1ms to 60s, such as 500ms or 5s";
 
-const writeParameters = {
+const waitParameters = {
   wait: z
     .literal("applied", { error: 'write "applied" or leave it out' })
     .optional()
-    .meta({ description: "Answer when every live worker has the revision" }),
+    .meta({ description: "Answer when every worker of every live instance has the revision" }),
   timeout: z
     .string()
     .refine((text) => isBetween(readDuration(text), 1, WAIT_MAX_MS), { error: timeoutMessage })
     .optional()
     .meta({ description: "How long to wait, at most 60s", default: "5s" }),
+};
+
+const writeParameters = {
+  ...waitParameters,
   reason: reasonSchema.optional().meta({ description: "Why, for the audit log" }),
 };
 
-/** The parameters of every write. */
+/** The parameters of a write that brings its reasons along. */
+export const waitQuery = closed(waitParameters);
+
+/** The parameters of every other write. */
 export const writeQuery = closed(writeParameters);
 
 /** Those of a write that can be tried without effect. */
@@ -40,6 +47,7 @@ export const dryWriteQuery = closed({
     .meta({ description: "Only check it and show the difference" }),
 });
 
+type WaitQuery = z.infer<typeof waitQuery>;
 type WriteQuery = z.infer<typeof dryWriteQuery>;
 
 /** What a write that was carried out answers. */
@@ -62,30 +70,43 @@ export function authorOf(call: Call<WriteQuery>, bodyReason?: string): Author {
   };
 }
 
-/** Answers with the outcome of a command, after the workers have it if the caller wants to wait. */
+/**
+ * Answers with the outcome of a change, after the workers have it if the caller wants to wait.
+ *
+ * `lines`: what people are told besides.
+ */
 export async function answerWrite(
   parts: AdminParts,
   call: Call<WriteQuery>,
   outcome: Outcome,
+  lines?: readonly string[],
 ): Promise<Response> {
   if (!outcome.ok) return refusal(outcome.code, outcome.detail, { errors: outcome.problems });
   const { revision, changed, difference } = outcome;
-  const isDry = call.query.dry_run === "true";
-  const { method } = call.request;
-  const path = new URL(call.request.url).pathname;
-  parts.log.info({ actor: call.actor, method, path, revision, changed, dryRun: isDry }, "admin write");
-  const said = { revision, changed, difference };
-  if (isDry) return answer({ ...said, dry_run: true }, { revision });
+  const said = { revision, changed, difference, ...(lines === undefined ? {} : { lines }) };
+  if (call.query.dry_run !== "true") return answerCommitted(parts, call, said);
+  logWrite(parts, call, { revision, changed, dryRun: true });
+  return answer({ ...said, dry_run: true }, { revision });
+}
+
+/** Answers with what was committed, after the workers have its revision if the caller wants to wait. */
+export async function answerCommitted(
+  parts: AdminParts,
+  call: Call<WaitQuery>,
+  said: Readonly<Record<string, unknown>> & { readonly revision: number },
+): Promise<Response> {
+  const { revision, difference: _difference, lines: _lines, ...facts } = said;
+  logWrite(parts, call, { revision, ...facts, dryRun: false });
   if (call.query.wait === undefined) return answer(said, { revision });
   const timeoutMs = readDuration(call.query.timeout ?? "") ?? WAIT_DEFAULT_MS;
   const headers = { etag: `"${revision}"` };
   try {
-    const applied = await parts.publisher.waitApplied(revision, timeoutMs);
+    const applied = await parts.members.waitApplied(revision, timeoutMs);
     // From the call, not from the commit: it is what the caller waited for.
     const appliedMs = rounded(parts.clock.nowMs() - call.arrivedMs);
     if (applied.applied) return answer({ ...said, applied_ms: appliedMs }, { revision });
     const { missing } = applied;
-    const detail = `Revision ${revision} is committed, but not every worker has it yet: ${missing.join("; ")}`;
+    const detail = `Revision ${revision} is committed, but not every instance has it yet: ${missing.join("; ")}`;
     return refusal("NOT_APPLIED", detail, { members: { ...said, missing }, headers });
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
@@ -93,6 +114,15 @@ export async function answerWrite(
     const detail = `Revision ${revision} is committed, but its way to the workers cannot be followed: ${error.message}`;
     return refusal(error.code, detail, { members: said, headers });
   }
+}
+
+function logWrite(
+  parts: AdminParts,
+  { actor, request }: Call,
+  facts: Readonly<Record<string, unknown>>,
+): void {
+  const path = new URL(request.url).pathname;
+  parts.log.info({ actor, method: request.method, path, ...facts }, "admin write");
 }
 
 function rounded(ms: number): number {

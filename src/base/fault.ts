@@ -275,7 +275,14 @@ export const FAULTS = {
     "",
     "The table has changed since the revision named in If-Match",
   ),
-  CONFLICT: row("internal", 409, "if-safe", "warn", "", "The table kept changing while this write was tried"),
+  CONFLICT: row(
+    "internal",
+    409,
+    "if-safe",
+    "warn",
+    "",
+    "The table kept changing, or is not in the state that this write needs",
+  ),
   KEY_REUSED: row(
     "downstream",
     422,
@@ -300,6 +307,22 @@ export const FAULTS = {
     "error",
     "",
     "The store cannot be reached; nothing was changed",
+  ),
+  STORE_UNSURE: row(
+    "internal",
+    503,
+    "never",
+    "error",
+    "",
+    "The store stopped answering while the change was written; read the table before trying again",
+  ),
+  STORE_REGRESSED: row(
+    "internal",
+    503,
+    "never",
+    "error",
+    "",
+    "The store holds no table, an older one or a stranger's; an operator must say which one counts",
   ),
   NOT_READY: row("internal", 503, "if-safe", "warn", "", "Crossfade is not ready to serve"),
 } as const satisfies Record<string, FaultRow>;

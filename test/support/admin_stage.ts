@@ -8,8 +8,12 @@ import type { AdminParts } from "../../src/admin/parts.ts";
 import type { Logger } from "../../src/base/logger.ts";
 import { Commands } from "../../src/control/commands.ts";
 import { Journal } from "../../src/control/journal.ts";
+import { Members } from "../../src/control/members.ts";
+import { ownInstance, type OwnInstanceParts } from "../../src/control/own_instance.ts";
+import type { RouteVerdict } from "../../src/control/judges.ts";
 import { Sampler } from "../../src/control/sampler.ts";
 import { ManualClock } from "./clock.ts";
+import { MemoryCircle, MemoryInstances } from "./memory_instances.ts";
 import { MemoryStore } from "./memory_store.ts";
 
 /** A table with one route, `shop`, from `old` to `fresh`. */
@@ -53,7 +57,15 @@ export interface LogLine {
   readonly message: string;
 }
 
-type Publisher = AdminParts["publisher"];
+type Publisher = AdminParts["publisher"] & OwnInstanceParts["publisher"];
+
+/** What the loop of rollouts says of the stage's routes; a test may change it. */
+export interface Told {
+  readonly verdicts: Map<string, RouteVerdict>;
+  readonly braked: Set<string>;
+  readonly warnings: string[];
+  readonly rollbacks: { route: string; cause: string; count: number }[];
+}
 
 /** The stage. `publisher` and `workers` may be changed at any time. */
 export interface AdminStage {
@@ -62,7 +74,11 @@ export interface AdminStage {
   readonly store: MemoryStore;
   readonly clock: ManualClock;
   readonly log: LogLine[];
+  /** The stage's instance, `here`, and the list on which a test may put others. */
+  readonly members: Members;
+  readonly circle: MemoryCircle;
   readonly publisher: { -readonly [Key in keyof Publisher]: Publisher[Key] };
+  readonly told: Told;
   /** Makes a call and checks that its answer is one that the description promises. */
   readonly call: (method: string, path: string, options?: CallOptions) => Promise<Reply>;
 }
@@ -72,35 +88,52 @@ export function tokenOf(role: Role): string {
   return `${role}-token-text`;
 }
 
-/** Builds a stage whose store holds SHOP_TABLE as revision 1, or nothing. */
+/** Builds a stage whose store holds SHOP_TABLE as revision 1, or nothing; `isShared`: with other instances. */
 export async function adminStage(
-  options: { readonly isEmpty?: boolean; readonly hasTokens?: boolean } = {},
+  options: { readonly isEmpty?: boolean; readonly hasTokens?: boolean; readonly isShared?: boolean } = {},
 ): Promise<AdminStage> {
   const clock = new ManualClock();
   const store = new MemoryStore(clock);
-  const commands = new Commands(store);
+  const commands = new Commands(store, { clock });
   const log: LogLine[] = [];
   const publisher: AdminStage["publisher"] = {
     waitApplied: () => {
       clock.advance(12.5);
       return Promise.resolve({ applied: true, appliedMs: 12.5 });
     },
+    appliedRevision: () => 1,
     readiness: () => ({ ready: true, reason: "", warnings: [] }),
+    served: () => ({ revision: 1, from: "store", fault: null }),
   };
+  const facts = { clock, version: "0.0.0-test", log: loggerTo(log) };
+  const traffic = { journal: new Journal(clock), sampler: new Sampler(clock) };
+  const fleet = { status: () => [WORKER], watch: () => () => undefined };
+  const circle = new MemoryCircle(clock);
+  const registry = options.isShared === true ? new MemoryInstances(circle) : null;
+  const own = ownInstance({ fleet, publisher, source: () => ({ from: "store", detail: null }) });
+  const members = new Members({ registry, own, id: "here", run: "run-1", pid: 4000, ...facts, ...traffic });
+  const told: Told = { verdicts: new Map(), braked: new Set(), warnings: [], rollbacks: [] };
   const parts: AdminParts = {
     commands,
     store,
-    journal: new Journal(clock),
-    sampler: new Sampler(clock),
-    fleet: { status: () => [WORKER] },
-    publisher: {
-      waitApplied: (revision, timeoutMs) => publisher.waitApplied(revision, timeoutMs),
-      readiness: () => publisher.readiness(),
+    ...traffic,
+    fleet,
+    members,
+    rollouts: {
+      verdict: (route) => told.verdicts.get(route) ?? null,
+      rollbacks: () => told.rollbacks,
+      warnings: () => told.warnings,
     },
+    brakes: told.braked,
+    publisher: { readiness: () => publisher.readiness(), served: () => publisher.served() },
+    storeInfo: () => ({
+      kind: "sqlite",
+      where: "the stage's memory",
+      status: { condition: "ok", detail: "", sinceMs: 0, storeRevision: 1 },
+      warnings: [],
+    }),
     tokens: () => (options.hasTokens === true ? TOKENS : []),
-    clock,
-    version: "0.0.0-test",
-    log: loggerTo(log),
+    ...facts,
   };
   const app = buildAdmin(parts);
   const call: AdminStage["call"] = async (method, path, more = {}) => {
@@ -112,7 +145,7 @@ export async function adminStage(
     const outcome = await commands.replaceTable(SHOP_TABLE, { actor: "stage", reason: "the first table" });
     if (!outcome.ok) throw new Error(`the stage's table is refused: ${outcome.detail}`);
   }
-  return { app, parts, store, clock, log, publisher, call };
+  return { app, parts, store, clock, log, members, circle, publisher, told, call };
 }
 
 const WORKER: ReturnType<AdminParts["fleet"]["status"]>[number] = {

@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
   /** Files by name; `-` is standard input. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Told what a command writes into a file; without it no file can be written. */
+  readonly onWrite?: (fileName: string, text: string) => void;
   readonly look?: Look;
   readonly onOut?: (text: string) => void;
 }
@@ -42,13 +44,23 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
     read(fileName) {
       const text = around.files?.[fileName];
       if (text !== undefined) return Promise.resolve(text);
-      const missing = new Error(`ENOENT: no such file or directory, open '${fileName}'`);
-      return Promise.reject(Object.assign(missing, { syscall: "open", code: "ENOENT" }));
+      return Promise.reject(refusal("ENOENT", "no such file or directory", fileName));
+    },
+    write(fileName, text) {
+      if (around.onWrite === undefined)
+        return Promise.reject(refusal("EACCES", "permission denied", fileName));
+      around.onWrite(fileName, text);
+      return Promise.resolve();
     },
     interrupted: () => new AbortController().signal,
   };
   const code = await runCli(args, terminal);
   return { code, ...said };
+}
+
+/** What the file system throws. */
+function refusal(code: string, words: string, fileName: string): Error {
+  return Object.assign(new Error(`${code}: ${words}, open '${fileName}'`), { syscall: "open", code });
 }
 
 /** An admin API on a port, and the command line pointed at it. */

@@ -1,8 +1,10 @@
 /** The commands that show traffic: what counts as ready, and the figures of each backend. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { encodeStatus } from "../../src/control/member_word.ts";
 import { CounterBook } from "../../src/shared/counters.ts";
 import { serveStage, type ServedStage } from "../support/shell.ts";
 import { IDLE_WORKER } from "../support/snapshots.ts";
+import { verdictOn } from "../support/verdicts.ts";
 
 let stage: ServedStage;
 
@@ -52,10 +54,49 @@ describe("status", () => {
     expect(note).toContain("last 10 s");
   });
 
+  it("counts the workers of all instances that it knows of", async () => {
+    const shared = await serveStage({ isShared: true });
+    const facts = { run: "b", word: 1, version: "1", startedMs: 0, pid: 1, warnings: [] };
+    const how = { state: "serving", servingFrom: "store", store: null } as const;
+    const status = encodeStatus({ ...facts, ...how, workers: shared.parts.fleet.status() });
+    shared.circle.records.set("other", { word: { appliedRevision: 1, status, totals: "" }, atMs: 0 });
+    await shared.members.start();
+    const ran = await shared.run(["status"]);
+    expect(ran.out).toContain("  2 of 2 workers serving in 2 instances  ");
+    await shared.members.stop();
+    await shared.close();
+  });
+
   it("draws weights and paints failures on a terminal", async () => {
     const ran = await stage.run(["status"], { look: { colour: true, columns: 120 } });
     expect(ran.out).toContain("\u2588");
     expect(ran.out).toMatch(/\u001b\[31m1\u001b/);
+  });
+
+  it("shows where a rollout is, and a doubt about the candidate", async () => {
+    await stage.call("PUT", "/v1/routes/shop/rollout", { body: { steps: [5, 100] } });
+    await stage.call("POST", "/v1/routes/shop/rollout/start");
+    stage.told.verdicts.set("shop", { verdict: verdictOn(6), stepSinceMs: 0 });
+    const states = async (): Promise<(string | undefined)[]> => {
+      const { out } = await stage.run(["status"]);
+      return out
+        .split("\n")
+        .slice(2, 5)
+        .map((line) => cells(line).at(-1));
+    };
+    expect(await states()).toEqual([
+      "STATE",
+      "progressing, before step 1 of 2",
+      "in doubt: errors, evidence 6.0 of 10 to roll back",
+    ]);
+    stage.told.braked.add("shop");
+    await stage.call("POST", "/v1/routes/shop/rollout/abort");
+    const braked = "braked: kept on legacy here until the table can be changed";
+    expect(await states()).toEqual(["STATE", "rolled back", braked]);
+    const { out } = await stage.run(["status", "--json"]);
+    expect(JSON.parse(out)).toMatchObject({
+      routes: [{ route: "shop", braked: true, judgement: { action: "hold" }, rollout: { phase: "aborted" } }],
+    });
   });
 
   it("exits with 3 and the reason when Crossfade is not ready", async () => {
@@ -92,9 +133,24 @@ describe("health", () => {
   it("shows both windows of both backends", async () => {
     const { out } = await stage.run(["health", "shop"]);
     const lines = out.trimEnd().split("\n").map(cells);
-    expect(lines).toHaveLength(5);
+    expect(lines.slice(5)).toEqual([[""], ["nothing to judge yet"]]);
     expect(lines[1]).toEqual(["old", "legacy", "95 %", "10s", "9", "0", "12.0 ms", "12.0 ms", "12.0 ms"]);
     expect(lines[4]).toEqual(["10.0 %", "60s", "1", "1", "12.0 ms", "12.0 ms", "12.0 ms"]);
+  });
+
+  it("shows what the judge says, the evidence by signal, and the rollout", async () => {
+    await stage.call("PUT", "/v1/routes/shop/rollout", { body: { steps: [5, 100] } });
+    stage.told.verdicts.set("shop", { verdict: verdictOn(6), stepSinceMs: 0 });
+    stage.told.braked.add("shop");
+    const { out } = await stage.run(["health", "shop"]);
+    const [, , , , , , braked, , summary, , titles, all, errors, latency, , rollout, first] = out.split("\n");
+    expect(braked).toMatch(/^braked: /);
+    expect(summary).toMatch(/^fresh 3\.00 % .*; held for errors, evidence 6 of 10 needed to roll back; /);
+    expect(cells(titles)).toEqual(["EVIDENCE", "TO HOLD", "TO ROLL BACK"]);
+    expect(cells(all)).toEqual(["all", "10.0 of 10", "6.0 of 10"]);
+    expect(cells(errors)).toEqual(["errors", "10.0 of 10", "6.0 of 10"]);
+    expect(cells(latency)).toEqual(["latency", "0.0 of 10", "0.0 of 10"]);
+    expect([rollout, first]).toEqual(["rollout:", expect.stringMatching(/^ {2}not started since /)]);
   });
 
   it("is the API's answer with --json", async () => {

@@ -1,13 +1,20 @@
 /** Metrics: the text of a scrape against what workers reported. */
 import { describe, expect, test } from "vitest";
 import type { TableNow } from "../../../src/admin/current.ts";
-import { DURATION_BOUNDS_SECONDS, Metrics, METRICS_TYPE } from "../../../src/admin/metrics.ts";
+import {
+  DURATION_BOUNDS_SECONDS,
+  Metrics,
+  METRICS_TYPE,
+  type MetricsSource,
+} from "../../../src/admin/metrics.ts";
 import { Fault } from "../../../src/base/fault.ts";
 import { Sampler } from "../../../src/control/sampler.ts";
 import { decodeDocument } from "../../../src/domain/document.ts";
 import { LATENCY_BOUNDS_US } from "../../../src/domain/latency.ts";
 import { Cell, type CellSnapshot, type WorkerSnapshot } from "../../../src/shared/counters.ts";
 import { ManualClock } from "../../support/clock.ts";
+import { Story } from "../../support/rollout_story.ts";
+import { verdictOn } from "../../support/verdicts.ts";
 
 const worker: WorkerSnapshot = {
   connectionsAccepted: 11,
@@ -49,14 +56,16 @@ interface Stage {
   readonly sampler: Sampler;
   readonly metrics: Metrics;
   readonly source: { current: () => Promise<TableNow> };
+  readonly rollouts: { -readonly [Key in keyof MetricsSource["rollouts"]]: MetricsSource["rollouts"][Key] };
 }
 
 function stage(): Stage {
   const sampler = new Sampler(new ManualClock());
   const source = { current: () => Promise.resolve(table()) };
-  const metrics = new Metrics({ sampler, version: "1.2.3", current: () => source.current() });
+  const rollouts: Stage["rollouts"] = { verdict: () => null, rollbacks: () => [] };
+  const metrics = new Metrics({ sampler, rollouts, version: "1.2.3", current: () => source.current() });
   sampler.report("0.10", worker, []);
-  return { sampler, metrics, source };
+  return { sampler, metrics, source, rollouts };
 }
 
 /** The value of a series, or undefined. Labels in the order of the text. */
@@ -156,6 +165,32 @@ describe("a scrape", () => {
     expect(text).not.toContain("crossfade_worker_event_loop_utilization{");
     expect(text).not.toContain("crossfade_upstream_connections{");
     expect(valueOf(text, "crossfade_connections_accepted_total")).toBe(11);
+  });
+});
+
+describe("rollouts in a scrape", () => {
+  test("counts rollbacks by cause, and shows the evidence for one", async () => {
+    const { metrics, rollouts } = stage();
+    rollouts.rollbacks = () => [{ route: "shop", cause: "errors", count: 2 }];
+    rollouts.verdict = (route) => (route === "shop" ? { verdict: verdictOn(6), stepSinceMs: 0 } : null);
+    const text = await metrics.scrape();
+    expect(valueOf(text, 'crossfade_rollbacks_total{route="shop",cause="errors"}')).toBe(2);
+    expect(Math.floor(valueOf(text, 'crossfade_evidence{route="shop",signal="all"}') ?? 0)).toBe(6);
+    expect(valueOf(text, 'crossfade_evidence{route="shop",signal="latency"}')).toBe(0);
+  });
+
+  test("shows step and phase of routes with a plan, and nothing of others", async () => {
+    const { metrics, source } = stage();
+    expect(await metrics.scrape()).not.toMatch(/^crossfade_(rollout|evidence|rollbacks)\w*\{/m);
+    const { revision, document } = table();
+    const { plan, state } = new Story().person("start").tick(1).tick(1);
+    const routes = document.routes.map((route) => ({ ...route, rollout: plan }));
+    const rollouts = routes.map(({ id }) => ({ route: id, state }));
+    source.current = () => Promise.resolve({ revision, document: { ...document, routes, rollouts } });
+    const text = await metrics.scrape();
+    expect(valueOf(text, 'crossfade_rollout_step{route="shop"}')).toBe(1);
+    expect(valueOf(text, 'crossfade_rollout_phase{route="shop",phase="progressing"}')).toBe(1);
+    expect(valueOf(text, 'crossfade_rollout_phase{route="shop",phase="held"}')).toBe(0);
   });
 });
 

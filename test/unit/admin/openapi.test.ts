@@ -50,12 +50,25 @@ describe("the description", () => {
     ["put", "/v1/routes/{id}/split", WRITE_FOUND],
     ["post", "/v1/routes/{id}/rollback", WRITE_FOUND],
     ["get", "/v1/routes/{id}/health", FOUND],
+    ["get", "/v1/routes/{id}/rollout", FOUND],
+    ["put", "/v1/routes/{id}/rollout", WRITE_FOUND],
+    ["delete", "/v1/routes/{id}/rollout", WRITE_FOUND],
+    ["post", "/v1/routes/{id}/rollout/start", WRITE_FOUND],
+    ["post", "/v1/routes/{id}/rollout/pause", WRITE_FOUND],
+    ["post", "/v1/routes/{id}/rollout/resume", WRITE_FOUND],
+    ["post", "/v1/routes/{id}/rollout/promote", WRITE_FOUND],
+    ["post", "/v1/routes/{id}/rollout/abort", WRITE_FOUND],
+    ["post", "/v1/routes/{id}/rollout/decommission", WRITE_FOUND],
     ["get", "/v1/history", STORED],
     ["get", "/v1/audit", STORED],
     ["get", "/v1/history/{revision}", FOUND],
     ["post", "/v1/history/{revision}/restore", WRITE_FOUND],
+    ["get", "/v1/export", FOUND],
+    ["post", "/v1/import", WRITE],
     ["post", "/v1/explain", "200 400 401 403 413 422 500 503"],
-    ["get", "/v1/fleet", STORED],
+    ["get", "/v1/fleet", READ],
+    ["get", "/v1/store", "200 401 403 422 500"],
+    ["post", "/v1/store/reseed", WRITE_FOUND],
     ["get", "/v1/events", STORED],
     ["get", "/livez", "200 403 422 500"],
     ["get", "/readyz", "200 403 422 500 503"],
@@ -70,7 +83,7 @@ describe("the description", () => {
 
   test("has nothing else", async () => {
     const { paths } = await describing();
-    expect(Object.values(paths).flatMap((path) => Object.keys(path))).toHaveLength(20);
+    expect(Object.values(paths).flatMap((path) => Object.keys(path))).toHaveLength(33);
   });
 
   test("is OpenAPI 3.1 of this version", async () => {

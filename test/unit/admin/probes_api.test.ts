@@ -1,4 +1,4 @@
-/** Endpoints for machines, and the fleet. */
+/** Endpoints for machines. */
 import { describe, expect, test } from "vitest";
 import { adminStage } from "../../support/admin_stage.ts";
 
@@ -15,6 +15,22 @@ describe("probes", () => {
       ready: true,
       warnings: ["the store cannot be read"],
     });
+  });
+
+  test("readyz warns of another Crossfade under the same instance name", async () => {
+    const { call, members, circle } = await adminStage({ isShared: true });
+    await members.start();
+    circle.records.set("here", { word: { appliedRevision: 1, status: "{}", totals: "" }, atMs: 0 });
+    await members.beat();
+    const warning = "another Crossfade uses the instance name here; give each its own `instance`";
+    expect((await call("GET", "/readyz")).json).toEqual({ ready: true, warnings: [warning] });
+    await members.stop();
+  });
+
+  test("readyz warns of routes that are not judged or are braked", async () => {
+    const { call, told } = await adminStage();
+    told.warnings.push('route "shop" is kept on legacy');
+    expect((await call("GET", "/readyz")).json["warnings"]).toEqual(['route "shop" is kept on legacy']);
   });
 
   test("readyz is 503 with the reason", async () => {
@@ -48,34 +64,5 @@ describe("probes", () => {
     const reply = await call("GET", "/metrics");
     expect(reply.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
     expect(reply.text).toContain("\ncrossfade_table_revision 1\n");
-  });
-});
-
-describe("GET /v1/fleet", () => {
-  test("shows every worker and how far it is behind", async () => {
-    const { call } = await adminStage();
-    await call("PUT", "/v1/routes/shop/split", { body: { old: 50, fresh: 50 } });
-    await call("POST", "/v1/routes/shop/rollback");
-    const reply = await call("GET", "/v1/fleet");
-    expect(reply.headers.get("etag")).toBe('"3"');
-    expect(reply.json).toEqual({
-      revision: 3,
-      version: "0.0.0-test",
-      workers: [
-        {
-          worker: 0,
-          pid: 4242,
-          version: "0.0.0-test",
-          state: "serving",
-          adopted: false,
-          applied_revision: 1,
-          lag: 2,
-          connections_open: 3,
-          restarts: 0,
-          rss_bytes: 50_000_000,
-          loop_utilization: 0.25,
-        },
-      ],
-    });
   });
 });

@@ -1,8 +1,6 @@
 /** Endpoints of single routes. */
 import { describe, expect, test } from "vitest";
-import { NO_SAMPLE } from "../../../src/domain/window.ts";
 import { adminStage, SHOP_TABLE, type Reply } from "../../support/admin_stage.ts";
-import { IDLE_WORKER } from "../../support/snapshots.ts";
 
 const shop = SHOP_TABLE.routes[0];
 const blog = {
@@ -179,42 +177,5 @@ describe("POST /v1/routes/{id}/rollback", () => {
     expect(reply.json["errors"]).toEqual([
       { path: "/raeson", message: 'unknown key "raeson"; did you mean "reason"?' },
     ]);
-  });
-});
-
-describe("GET /v1/routes/{id}/health", () => {
-  test("shows windows and shares per backend", async () => {
-    const { call, parts } = await adminStage();
-    parts.sampler.report("0.1", IDLE_WORKER, []);
-    const cell = {
-      ...NO_SAMPLE,
-      route: "shop",
-      backend: "old",
-      started: 3,
-      finished: 3,
-      latency: [[20, 3]] as const,
-    };
-    parts.sampler.report("0.1", IDLE_WORKER, [
-      cell,
-      { ...cell, backend: "fresh", finished: 1, failures: 1, latency: [] },
-    ]);
-    const reply = await call("GET", "/v1/routes/shop/health");
-    expect(reply.headers.get("etag")).toBe('"1"');
-    expect(reply.json).toMatchObject({
-      revision: 1,
-      route: "shop",
-      backends: [
-        { backend: "old", role: "legacy", share_configured_percent: 95, share_observed_percent: 75 },
-        {
-          backend: "fresh",
-          role: "candidate",
-          share_configured_percent: 5,
-          share_observed_percent: 25,
-          windows: {
-            "10s": { requests: 1, failures: 1, aborted: 0, p50_ms: null, p90_ms: null, p99_ms: null },
-          },
-        },
-      ],
-    });
   });
 });

@@ -8,7 +8,8 @@ import { listenAdmin, type AdminListener } from "../../../src/admin/server.ts";
 import { adminStage, SHOP_TABLE, type AdminStage } from "../../support/admin_stage.ts";
 import { until } from "../../support/wait.ts";
 
-type Row = [method: string, path: string, access: Access, body: unknown];
+/** `status` answers whoever is allowed, 200 unless told. */
+type Row = [method: string, path: string, access: Access, body: unknown, status?: number];
 
 const ENDPOINTS: Row[] = [
   ["GET", "/v1/table", "viewer", undefined],
@@ -20,12 +21,25 @@ const ENDPOINTS: Row[] = [
   ["PUT", "/v1/routes/shop/split", "operator", { old: 50, fresh: 50 }],
   ["POST", "/v1/routes/shop/rollback", "operator", undefined],
   ["GET", "/v1/routes/shop/health", "viewer", undefined],
+  ["GET", "/v1/routes/shop/rollout", "viewer", undefined, 404],
+  ["PUT", "/v1/routes/shop/rollout", "operator", { steps: [5, 50] }],
+  ["DELETE", "/v1/routes/shop/rollout", "operator", undefined, 404],
+  ["POST", "/v1/routes/shop/rollout/start", "operator", undefined, 404],
+  ["POST", "/v1/routes/shop/rollout/pause", "operator", undefined, 404],
+  ["POST", "/v1/routes/shop/rollout/resume", "operator", undefined, 404],
+  ["POST", "/v1/routes/shop/rollout/promote", "operator", undefined, 404],
+  ["POST", "/v1/routes/shop/rollout/abort", "operator", undefined, 404],
+  ["POST", "/v1/routes/shop/rollout/decommission", "operator", undefined, 404],
   ["GET", "/v1/history", "viewer", undefined],
   ["GET", "/v1/audit", "viewer", undefined],
   ["GET", "/v1/history/1", "viewer", undefined],
   ["POST", "/v1/history/1/restore", "operator", undefined],
+  ["GET", "/v1/export", "viewer", undefined],
+  ["POST", "/v1/import", "admin", {}, 422],
   ["POST", "/v1/explain", "viewer", { method: "GET", url: "http://shop.example.com/" }],
   ["GET", "/v1/fleet", "viewer", undefined],
+  ["GET", "/v1/store", "viewer", undefined],
+  ["POST", "/v1/store/reseed", "admin", { from: "served" }, 409],
   ["GET", "/v1/events", "viewer", undefined],
   ["GET", "/openapi.json", "viewer", undefined],
   ["GET", "/livez", "anyone", undefined],
@@ -36,12 +50,12 @@ const ENDPOINTS: Row[] = [
 const ROLES: readonly Role[] = ["viewer", "operator", "admin"];
 
 describe("with tokens", () => {
-  test.each(ENDPOINTS)("%s %s needs %s", async (method, path, access, body) => {
+  test.each(ENDPOINTS)("%s %s needs %s", async (method, path, access, body, status = 200) => {
     for (const role of ROLES) {
       const { call } = await adminStage({ hasTokens: true });
       const reply = await call(method, path, { as: role, body });
       const isAllowed = access === "anyone" || ROLES.indexOf(role) >= ROLES.indexOf(access);
-      expect([role, reply.status]).toEqual([role, isAllowed ? 200 : 403]);
+      expect([role, reply.status]).toEqual([role, isAllowed ? status : 403]);
     }
     const { call } = await adminStage({ hasTokens: true });
     expect((await call(method, path, { body })).status).toBe(access === "anyone" ? 200 : 401);

@@ -12,6 +12,9 @@ describe("a cell", () => {
     cell.finish(503, 2500);
     cell.fault("POOL_FULL");
     cell.abort(499);
+    cell.judge(false, 1500);
+    cell.judge(true, 2500);
+    cell.judge(true, -1);
     expect(cell.snapshot()).toEqual({
       route: "shop",
       backend: "legacy",
@@ -31,6 +34,14 @@ describe("a cell", () => {
         [latencyBucket(2500), 1],
       ],
       faults: [["POOL_FULL", 1]],
+      judged: {
+        requests: 3,
+        failures: 2,
+        latency: [
+          [latencyBucket(1500), 1],
+          [latencyBucket(2500), 1],
+        ],
+      },
     });
   });
 
@@ -52,6 +63,8 @@ describe("a report", () => {
     quiet.fault("NO_ROUTE");
     expect(book.report(false)).toMatchObject([{ route: "b", faults: [["NO_ROUTE", 1]] }]);
     expect(book.report(true)).toHaveLength(2);
+    quiet.judge(false, 1);
+    expect(book.report(false)).toMatchObject([{ route: "b", judged: { requests: 1 } }]);
   });
 
   test("never goes back, however often it is asked for", () => {
