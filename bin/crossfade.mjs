@@ -10,6 +10,7 @@ import { dirname, join } from "path";
 const NODE_MAJOR = 26;
 /** EX_UNAVAILABLE: there is no Node here that could run it. */
 const EXIT_UNAVAILABLE = 69;
+const REPEAT_MS = 50;
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
 /** The packages that carry a Node binary, by platform and processor. All are optional dependencies. */
 const BUNDLED = {
@@ -20,6 +21,7 @@ const BUNDLED = {
 
 if (Number(process.versions.node.split(".")[0]) >= NODE_MAJOR) {
   module.enableCompileCache();
+  if (process.pid === 1) for (const signal of FORWARDED) process.on(signal, repeat);
   void Promise.all([import("../src/cli.ts"), import("../src/terminal.ts")])
     .then(([cli, terminal]) => cli.runCli(process.argv.slice(2), terminal.processTerminal()))
     .then((code) => {
@@ -29,6 +31,14 @@ if (Number(process.versions.node.split(".")[0]) >= NODE_MAJOR) {
   const binary = bundledNode();
   if (binary === null) refuse("no bundled Node was installed for " + process.platform + "-" + process.arch);
   else hop(binary);
+}
+
+/**
+ * The kernel throws away a signal that process 1 does not catch. So one that comes before the program catches it is
+ * caught here, and sent again until it does.
+ */
+function repeat(signal) {
+  if (process.listenerCount(signal) === 1) setTimeout(() => process.kill(1, signal), REPEAT_MS);
 }
 
 /** The path of the bundled binary, or null. Found as a module is found, so it may be installed beside Crossfade. */

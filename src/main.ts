@@ -9,20 +9,27 @@ import { buildAdmin, listenAdmin, type AdminListener } from "./admin/server.ts";
 import { systemClock } from "./base/clock.ts";
 import { Fault } from "./base/fault.ts";
 import type { Logger } from "./base/logger.ts";
+import { systemRandom } from "./base/random.ts";
+import { Brakes } from "./control/brakes.ts";
 import { Commands } from "./control/commands.ts";
 import { Fleet } from "./control/fleet.ts";
+import { askGate } from "./control/gates.ts";
 import { Journal } from "./control/journal.ts";
-import { Publisher } from "./control/publisher.ts";
+import { Members } from "./control/members.ts";
+import { ownInstance } from "./control/own_instance.ts";
+import { Publisher, type PublisherParts, type Served } from "./control/publisher.ts";
+import { Rollouts } from "./control/rollouts.ts";
 import { PACE } from "./control/roster.ts";
 import { Sampler } from "./control/sampler.ts";
 import type { Document } from "./domain/route.ts";
+import { openStore, seedStore, type OpenStore, type SeedParts } from "./main_store.ts";
 import { Reloader } from "./reload.ts";
 import { CONTROL_SOCKET, readSettings, type Settings, type SettingsFlags } from "./settings.ts";
 import { problemLine } from "./settings_file.ts";
 import { TICK_MS } from "./shared/messages.ts";
 import { untilStopped } from "./stop.ts";
+import type { GuardedStore } from "./store/guard.ts";
 import { acquireLock } from "./store/lock.ts";
-import { openSqliteStore } from "./store/sqlite.ts";
 import type { RouteStore } from "./store/store.ts";
 
 /** What the control process is started with. */
@@ -38,6 +45,8 @@ const EXIT_BAD_CONFIGURATION = 78;
 
 /** The name of the lock in the run directory. */
 const LOCK_NAME = "control.lock";
+/** The name of the file of brakes there. */
+const BRAKES = "brakes.json";
 
 /** Log lines that wait for a slow reader of standard error; beyond it lines are dropped. */
 const LOG_BYTES_MAX = 16 * 1024 * 1024;
@@ -87,17 +96,48 @@ interface RunParts {
   readonly stack: AsyncDisposableStack;
 }
 
-async function run({ settings, load, log, stack }: RunParts): Promise<number> {
+async function run(parts: RunParts): Promise<number> {
+  const { settings, log, stack } = parts;
   takeLock(settings.runDir, stack);
-  const store = openSqliteStore({ path: settings.store.sqlite, clock: systemClock, log });
-  stack.defer(() => store.close());
-  const commands = new Commands(store);
-  if (settings.table !== null) await seed(settings.table, { commands, store, log });
+  const open = openStore({ settings, clock: systemClock, log });
+  stack.defer(() => open.close());
+  const control = assemble(parts, open);
+  const { fleet, publisher, members, reloader, journal, seeding } = control;
+  if (open.guard === null && settings.table !== null) {
+    await seedFile(settings.table, { ...seeding, store: open.store, log });
+  }
+  const tokens = () => reloader.settings.admin.tokens;
+  const { store } = open;
+  const shown = { ...control, store, storeInfo: open.info, tokens, clock: systemClock, log };
+  const admin = await listen(buildAdmin(shown), settings);
+  stack.defer(() => admin.close());
+  await publisher.start();
+  // Not waited for: a store that is away must not delay the start.
+  void members.start();
+  const start = await fleet.start();
+  if (!start.ok) throw new Unavailable(start.detail);
+  const url = `http://${bracketed(settings.admin.host)}:${admin.port}`;
+  const { version } = control;
+  const { workers } = settings;
+  const facts = { listen: fleet.addresses(), admin: url, version, workers, pid: process.pid };
+  announce({ fleet, publisher, log, facts });
+  if (settings.admin.tokens.length === 0) {
+    log.warn({ admin: url }, "the admin API has no tokens: whoever is on this machine can change the table");
+  }
+  return untilStopped({ fleet, publisher, reloader, journal, clock: systemClock, log });
+}
+
+/** The pieces of the control process, each built once and handed down to those that need it. */
+function assemble({ settings, load, log, stack }: RunParts, open: OpenStore) {
+  const { store, guard, registry } = open;
+  const clock = systemClock;
   const version = versionOf();
-  const journal = new Journal(systemClock);
-  const sampler = new Sampler(systemClock);
-  const ticker = setInterval(() => sampler.tick(), TICK_MS);
-  stack.defer(() => clearInterval(ticker));
+  const above = () => members.appliedElsewhere();
+  const guarding = guard === null ? {} : { known: () => guard.known, reseed: { guard, above } };
+  const commands = new Commands(store, { clock, ...guarding });
+  const seeding: SeedParts = { commands, registry, id: settings.instance };
+  const journal = new Journal(clock);
+  const sampler = new Sampler(clock);
   const fleet = new Fleet({
     listen: settings.listen,
     workers: settings.workers,
@@ -106,58 +146,71 @@ async function run({ settings, load, log, stack }: RunParts): Promise<number> {
     workerFile: fileURLToPath(new URL("./plane/worker.ts", import.meta.url)),
     plane: settings.plane,
     pace: PACE,
-    clock: systemClock,
+    clock,
     log,
     journal,
     sampler,
   });
-  const publisher = new Publisher({ store, fleet, clock: systemClock, log, journal });
+  const warnings = () => open.info().warnings;
+  const ofGuard = guard === null ? {} : shared(guard, settings.table, seeding);
+  const brakes = new Brakes(join(settings.runDir, BRAKES), log);
+  const publisher = new Publisher({ store, fleet, clock, log, journal, brakes, warnings, ...ofGuard });
   stack.defer(() => publisher.stop());
+  const own = ownInstance({ fleet, publisher, source: () => sourceOf(publisher) });
+  const runId = systemRandom().id();
+  const { instance: id } = settings;
+  const me = { registry, id, run: runId, pid: process.pid, version, own };
+  const members = new Members({ ...me, sampler, clock, log, journal });
+  stack.defer(() => members.stop());
+  const leads = () => isFirst(members);
+  const storeOk = () => publisher.served().fault === null;
+  const acts = { publisher, commands, brakes, leads, storeOk, askGate };
+  const rollouts = new Rollouts({ sampler, ...acts, clock, log, journal });
+  stack.defer(() => rollouts.stop());
+  const ticker = setInterval(() => {
+    sampler.tick();
+    rollouts.tick();
+  }, TICK_MS);
+  stack.defer(() => clearInterval(ticker));
   const reloader = new Reloader({ settings, load, fleet, journal, log });
-  const tokens = () => reloader.settings.admin.tokens;
-  const parts = {
-    commands,
-    store,
-    journal,
-    sampler,
-    fleet,
-    publisher,
-    tokens,
-    clock: systemClock,
-    version,
-    log,
-  };
-  const admin = await listen(buildAdmin(parts), settings);
-  stack.defer(() => admin.close());
-  await publisher.start();
-  const start = await fleet.start();
-  if (!start.ok) throw new Unavailable(start.detail);
-  const url = `http://${bracketed(settings.admin.host)}:${admin.port}`;
-  announce({
-    fleet,
-    publisher,
-    log,
-    facts: { listen: fleet.addresses(), admin: url, version, workers: settings.workers, pid: process.pid },
-  });
-  if (settings.admin.tokens.length === 0) {
-    log.warn({ admin: url }, "the admin API has no tokens: whoever is on this machine can change the table");
-  }
-  return untilStopped({ fleet, publisher, reloader, journal, clock: systemClock, log });
+  const shown = { commands, journal, sampler, fleet, publisher, members, rollouts, brakes, version };
+  return { ...shown, seeding, reloader };
 }
 
-/** Gives an empty store the table of the settings. One that has a table keeps it: it may be newer than the file. */
-async function seed(
+/** Gives an empty file the table of the settings. One that has a table keeps it: it may be newer than the settings. */
+async function seedFile(
   table: Document,
-  parts: { readonly commands: Commands; readonly store: RouteStore; readonly log: Logger },
+  parts: SeedParts & { readonly store: RouteStore; readonly log: Logger },
 ): Promise<void> {
   const stored = await parts.store.read();
   if (stored !== null) {
     const facts = { revision: stored.revision };
     return parts.log.info(facts, "the store has a table; the one in the settings file is not used");
   }
-  const outcome = await parts.commands.seed(table);
-  if (!outcome.ok)
-    throw new Unavailable(`the table of the settings file cannot be stored: ${outcome.detail}`);
+  await seedStore(table, parts);
+}
+
+/** How the publisher gets on with a store that may be away, or lose its table. */
+function shared(
+  guard: GuardedStore,
+  table: Document | null,
+  seeding: SeedParts,
+): Pick<PublisherParts, "fallback" | "seed"> {
+  const fallback = () => guard.known;
+  return table === null ? { fallback } : { fallback, seed: () => seedStore(table, seeding) };
+}
+
+/** Whether this instance moves plans on: the first of those that serve, by their names. */
+function isFirst(members: Members): boolean {
+  const serving = members
+    .instances()
+    .filter(({ isUnknown, status }) => !isUnknown && status?.state === "serving");
+  return serving[0]?.isSelf === true;
+}
+
+function sourceOf(publisher: Publisher): { readonly from: Served["from"]; readonly detail: string | null } {
+  const { from, fault } = publisher.served();
+  return { from, detail: fault };
 }
 
 function readFile({ configPath, flags }: MainOptions): ReturnType<typeof readSettings> {
@@ -168,7 +221,8 @@ function readFile({ configPath, flags }: MainOptions): ReturnType<typeof readSet
     const message = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
     return { ok: false, problems: [{ file: configPath, line: 0, column: 0, path: "", message }] };
   }
-  return readSettings({ fileName: configPath, fileText, env: process.env, flags });
+  const readText = (path: string) => readFileSync(path, "utf8");
+  return readSettings({ fileName: configPath, fileText, env: process.env, flags, readText });
 }
 
 function openLog(level: string): ControlLog {

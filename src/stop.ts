@@ -12,7 +12,11 @@ const ECHO_MS = 500;
 
 /** The pieces that signals reach. */
 export interface StopParts {
-  readonly fleet: { drain(options: DrainOptions, now: boolean): Promise<void> };
+  readonly fleet: {
+    drain(options: DrainOptions, now: boolean): Promise<void>;
+    /** Lets go of the workers, which go on. */
+    close(): Promise<void>;
+  };
   readonly publisher: { drain(): void };
   readonly reloader: {
     readonly settings: { readonly plane: { readonly drain: DrainOptions } };
@@ -24,9 +28,10 @@ export interface StopParts {
 }
 
 /**
- * Answers signals until the fleet has drained. Gives exit code 0.
+ * Answers signals until the fleet has drained or was let go. Gives exit code 0.
  *
  * SIGTERM, SIGINT: not ready any more, then drain; again: cut what is still open. SIGHUP: read the settings again.
+ * SIGQUIT: only this process ends; the workers serve on, and the next start with the same run_dir takes them over.
  */
 export async function untilStopped(parts: StopParts): Promise<number> {
   const { fleet, publisher, reloader, journal, clock, log } = parts;
@@ -46,7 +51,15 @@ export async function untilStopped(parts: StopParts): Promise<number> {
   const reload = (): void => {
     if (toldAtMs === null) reloader.reload();
   };
-  process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", reload);
+  const leave = (signal: NodeJS.Signals): void => {
+    if (toldAtMs !== null) return;
+    toldAtMs = clock.nowMs();
+    isDrained = true;
+    journal.append("leaving", { signal });
+    log.info({ signal }, "leaving the workers to the next start");
+    fleet.close().then(drained.resolve, drained.reject);
+  };
+  process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", reload).on("SIGQUIT", leave);
   await drained.promise;
   // The signals stay caught: one more must not end what is closed in order now.
   isDrained = true;

@@ -48,6 +48,8 @@ export interface CrossfadeOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** The table; null for none. Usual: all paths to `legacy`, which is split with `new`. */
   readonly table?: unknown;
+  /** Further keys of the usual table's route. */
+  readonly route?: Readonly<Record<string, unknown>>;
 }
 
 /** Starts a backend. It ends with this process at the latest. */
@@ -104,6 +106,7 @@ export class Crossfade {
           cutover: { legacy: "legacy", candidate: "new" },
           split: { legacy: 100, new: 0 },
           sticky: { keys: ["cookie:uid"] },
+          ...options.route,
         },
       ],
     };
@@ -136,18 +139,13 @@ export class Crossfade {
   }
 
   /** Starts a control process and waits for its `ready`. Throws with its last words when it ends instead. */
-  async start(): Promise<this> {
-    const { child, said } = this.#spawn();
-    this.#child = child;
-    const ready = await until("Crossfade is ready or has ended", () => {
-      return child.exitCode !== null || child.signalCode !== null
-        ? "ended"
-        : said.find(({ msg }) => msg === "ready");
-    });
-    if (ready === "ended")
-      throw new Error(`Crossfade ended: ${said.map((line) => JSON.stringify(line)).join("\n")}`);
-    this.adminUrl = String(ready["admin"]);
-    return this;
+  start(): Promise<this> {
+    return this.#launch(["ready"]);
+  }
+
+  /** Starts a control process that need not become ready, and waits until its admin API is there. */
+  begin(): Promise<this> {
+    return this.#launch(["ready", "started, not ready yet"]);
   }
 
   /** Starts another control process that is expected to end by itself. Gives its exit code and what it said. */
@@ -168,6 +166,15 @@ export class Crossfade {
     if (child === null) return;
     child.kill("SIGKILL");
     await until("the control process is gone", () => child.signalCode !== null || child.exitCode !== null);
+  }
+
+  /** Kills the control process and all workers at once, as a machine that loses power does. */
+  async killAll(): Promise<void> {
+    const workers = this.workerPids();
+    const killed = this.kill();
+    for (const pid of workers) killNow(pid);
+    await killed;
+    await until("the workers are gone", () => this.workerPids().length === 0);
   }
 
   /** Waits until the control process ends. Gives its exit code. */
@@ -219,6 +226,20 @@ export class Crossfade {
       return pids.length === 0;
     });
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  async #launch(messages: readonly string[]): Promise<this> {
+    const { child, said } = this.#spawn();
+    this.#child = child;
+    const line = await until("Crossfade has started or has ended", () => {
+      return child.exitCode !== null || child.signalCode !== null
+        ? "ended"
+        : said.find(({ msg }) => messages.includes(msg));
+    });
+    if (line === "ended")
+      throw new Error(`Crossfade ended: ${said.map((one) => JSON.stringify(one)).join("\n")}`);
+    this.adminUrl = String(line["admin"]);
+    return this;
   }
 
   #spawn(): { readonly child: ChildProcess; readonly said: ControlLine[] } {
