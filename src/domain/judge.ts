@@ -69,6 +69,7 @@ const LEGACY_REQUESTS = 1000;
 /** More than this in one tick is taken as this. */
 const COUNT_MAX = 1e9;
 
+const NOTHING: Seen = Object.freeze({ failures: 0, requests: 0 });
 const NO_SLOW: readonly number[] = SLOW_EVENTS.flatMap(() => [0, 0, 0, 0]);
 const NOT_COMPARED: readonly null[] = SLOW_EVENTS.map(() => null);
 
@@ -162,14 +163,14 @@ export class RouteJudge {
     this.#second = Math.max(this.#second, Math.floor(nowMs / 1000));
     const [legacy, candidate] = [cleanSide(tick.legacy), cleanSide(tick.candidate)];
     this.#follow(candidateShare);
-    if (candidateShare === 0) this.#share.add(this.#second, 0, legacy.requests);
+    if (candidateShare === 0) this.#share.add(this.#second, NOTHING, legacy);
     else this.#judge(legacy, candidate);
     this.#thresholds.add(this.#second, legacy.latency);
     return new Judged(this.#action, this.#signal, this.#facts());
   }
 
   #judge(legacy: Side, candidate: Side): void {
-    this.#share.add(this.#second, candidate.requests, legacy.requests);
+    this.#share.add(this.#second, candidate, legacy);
     if (this.#candidateShare === 1) {
       this.#rollback.alone(this.#second, candidate);
       this.#hold.alone(this.#second, candidate);
@@ -302,6 +303,7 @@ export class RouteJudge {
       candidateShare: this.#candidateShare,
       legacy: { ...this.#seen.legacy },
       candidate: { ...this.#seen.candidate },
+      recent: this.#share.recent,
       rollback: scoreLogsOf(this.#rollback),
       hold: scoreLogsOf(this.#hold),
       slow: this.#slow,

@@ -58,6 +58,8 @@ export interface Figures {
   readonly candidateShare: number;
   readonly legacy: SideFigures;
   readonly candidate: SideFigures;
+  /** Both sides in the last minute. */
+  readonly recent: { readonly legacy: SideFigures; readonly candidate: SideFigures };
   readonly rollback: Scores;
   readonly hold: Scores;
   readonly slow: readonly SlowFigures[];
@@ -86,6 +88,7 @@ export interface Facts {
   readonly candidateShare: number;
   readonly legacy: Seen;
   readonly candidate: Seen;
+  readonly recent: { readonly legacy: Seen; readonly candidate: Seen };
   readonly rollback: ScoreLogs;
   readonly hold: ScoreLogs;
   /** Since the stage began, SLOW_COLUMNS for each event: legacy slow, legacy answers, candidate slow, answers. */
@@ -125,6 +128,7 @@ function figuresOf(facts: Facts): Figures {
     candidateShare: facts.candidateShare,
     legacy: sideOf(facts.legacy),
     candidate: sideOf(candidate),
+    recent: { legacy: sideOf(facts.recent.legacy), candidate: sideOf(facts.recent.candidate) },
     rollback: scoresOf(facts.rollback),
     hold: scoresOf(facts.hold),
     slow: slowOf(facts),
@@ -166,11 +170,15 @@ function scoresOf({ firstLog, all, errors, latency }: ScoreLogs): Scores {
  * ```
  */
 export function explainHealth(names: { legacy: string; candidate: string }, verdict: Verdict): string {
-  const { figures } = verdict;
+  const { action, figures } = verdict;
+  // A stage may have gone well for days: what a verdict is about happened just now.
+  const isLong = figures.candidate.requests > figures.recent.candidate.requests;
+  const { legacy, candidate } = action !== "none" && isLong ? figures.recent : figures;
+  const both = `${sideText(names.candidate, candidate, true)}, ${sideText(names.legacy, legacy, false)}`;
   return [
-    `${sideText(names.candidate, figures.candidate, true)}, ${sideText(names.legacy, figures.legacy, false)}`,
+    candidate === figures.candidate ? both : `${both}, in the last minute`,
     evidenceText(verdict),
-    proofText(verdict),
+    ...(action === "rollback" ? [] : [proofText(verdict)]),
   ].join("; ");
 }
 

@@ -81,11 +81,14 @@ describe("errors", () => {
     expect(early.until("rollback", 0.5, side(50, 1), side(50, 1))).toBe(Infinity);
   });
 
-  test("without traffic nothing changes", () => {
+  test("without traffic nothing changes but the last minute", () => {
     const bench = new Bench();
     const before = bench.ticks(3, 0.05, side(95, 1), side(5, 1)).figures;
     const after = bench.ticks(300, 0.05, side(0), side(0)).figures;
-    expect(after).toEqual({ ...before, candidatePerSecond: 0 });
+    const { recent } = after;
+    expect(after).toEqual({ ...before, candidatePerSecond: 0, recent });
+    expect(before.recent.candidate).toMatchObject({ requests: 15, failures: 3 });
+    expect(recent.candidate).toMatchObject({ requests: 0, failures: 0 });
     expect(before.rollback.all).toBeGreaterThan(1);
   });
 
