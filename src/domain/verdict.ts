@@ -177,9 +177,14 @@ export function explainHealth(names: { legacy: string; candidate: string }, verd
   const both = `${sideText(names.candidate, candidate, true)}, ${sideText(names.legacy, legacy, false)}`;
   return [
     candidate === figures.candidate ? both : `${both}, in the last minute`,
-    evidenceText(verdict),
-    ...(action === "rollback" ? [] : [proofText(verdict)]),
+    ...(figures.candidateShare === 0 ? ["not judged: it has no traffic"] : conclusions(verdict)),
   ].join("; ");
+}
+
+function conclusions(verdict: Verdict): string[] {
+  return verdict.action === "rollback"
+    ? [evidenceText(verdict)]
+    : [evidenceText(verdict), proofText(verdict)];
 }
 
 function sideText(name: string, { requests, rate, interval }: SideFigures, hasInterval: boolean): string {

@@ -79,6 +79,12 @@ describe("the line", () => {
     expect(explainHealth(NAMES, judged(long))).toContain("of 90,000");
   });
 
+  test("concludes nothing about a candidate without traffic", () => {
+    expect(explainHealth(NAMES, judged({ ...sides, candidateShare: 0 }))).toBe(
+      `${start}not judged: it has no traffic`,
+    );
+  });
+
   test("rounds evidence down: ten is said of what has fired only", () => {
     const rollback = { ...NO_EVIDENCE, all: -0.001 };
     expect(explainHealth(NAMES, judged({ rollback }))).toContain("evidence 9 of 10 needed");
