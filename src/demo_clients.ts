@@ -59,6 +59,21 @@ const SOCKETS_MAX = 64;
 const ANSWER_MS_MAX = 10_000;
 /** After a stall, at most this much of the missed traffic is made up for. */
 const CATCH_UP_MS_MAX = 200;
+/** Answers that wait to be compared: far more than come between two looks at the table. Others go uncompared. */
+const HELD_MAX = 10_000;
+
+/** The weight that holds for every request. */
+interface Weight {
+  readonly candidateShares: number;
+  readonly isGrowing: boolean;
+}
+
+/** An answer that came while a weight was in effect, unless that turns out to have changed meanwhile. */
+interface Held {
+  readonly client: Client;
+  readonly side: Side;
+  readonly endedMs: number;
+}
 
 /** Clients with an identity each. At most one request per client is under way, so a client's answers have an order. */
 export class Crowd {
@@ -75,8 +90,10 @@ export class Crowd {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_MAX });
   readonly #seen = new Set<Client>();
   readonly #onNew = new Set<Client>();
-  /** The weight that holds for every request now; null while a change is under way. Each change is a new epoch. */
-  #weight: { readonly candidateShares: number; readonly isGrowing: boolean } | null = null;
+  /** The weight that holds as far as is known; null while a change is under way. Each change is a new epoch. */
+  #weight: Weight | null = null;
+  /** In the order in which they came. */
+  #held: Held[] = [];
   #tally = emptyTally();
   #next = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -116,20 +133,37 @@ export class Crowd {
     while (waiting.some((client) => client.isWaiting)) await pause(PACE_MS);
   }
 
-  /** A change is under way: until `expect`, either side may answer. */
+  /** A change is under way or was made: until `expect`, either side may answer. What is not confirmed never counts. */
   unsettle(): void {
     this.#weight = null;
+    this.#held = [];
   }
 
-  /** From now on every request must go where its client's bucket says, and nobody may come back if the weight grows. */
+  /**
+   * From now on every request must go where its client's bucket says, and nobody may come back if the weight grows.
+   * Answers are compared once it is confirmed that the weight was still in effect when they came.
+   */
   expect(candidateShares: number, isGrowing: boolean): void {
     this.#weight = { candidateShares, isGrowing };
+    this.#held = [];
     this.#seen.clear();
     this.#onNew.clear();
     if (!isGrowing) for (const client of this.#clients) client.hasMoved = false;
   }
 
-  /** How many clients the weight means, in all and on the new backend, and how many were answered since `expect`. */
+  /** The weight of `expect` was in effect until this moment, on the clock's `nowMs`. */
+  confirm(untilMs: number): void {
+    const weight = this.#weight;
+    if (weight === null) return;
+    const later = this.#held.findIndex(({ endedMs }) => endedMs >= untilMs);
+    const sure = this.#held.splice(0, later < 0 ? this.#held.length : later);
+    for (const { client, side } of sure) this.#compare(client, side, weight);
+  }
+
+  /**
+   * How many clients there are, how many the weight means, how many were answered since `expect`, and how many of them
+   * by the new backend, as far as that is confirmed.
+   */
   reach(): { clients: number; meant: number; seen: number; onNew: number } {
     const shares = this.#weight?.candidateShares ?? 0;
     return {
@@ -164,9 +198,11 @@ export class Crowd {
     const finish = (side: Side | null, status: number): void => {
       if (!client.isWaiting) return;
       client.isWaiting = false;
-      this.#enter(client, side, status, this.#options.clock.nowMs() - startedMs);
+      const endedMs = this.#options.clock.nowMs();
+      this.#enter(client, side, status, endedMs - startedMs);
       // A request that a change overtook may be on either side.
-      if (side !== null && weight !== null && weight === this.#weight) this.#compare(client, side, weight);
+      if (side === null || weight === null || weight !== this.#weight) return;
+      if (this.#held.length < HELD_MAX) this.#held.push({ client, side, endedMs });
     };
     const asked = request(
       {
@@ -204,7 +240,7 @@ export class Crowd {
     tally.latenciesMs.push(latencyMs);
   }
 
-  #compare(client: Client, side: Side, weight: { candidateShares: number; isGrowing: boolean }): void {
+  #compare(client: Client, side: Side, weight: Weight): void {
     this.account.compared++;
     if ((side === "new") !== isInCohort(client.bucket, weight.candidateShares)) this.account.misplaced++;
     if (side === "new") this.#onNew.add(client);

@@ -26,16 +26,26 @@ function leftIn(path: string): string[] {
 }
 
 describe("the demo", () => {
-  it("shifts, breaks, rolls back, and finds every claim of its own true", { timeout: 180_000 }, async () => {
-    const { code, out, err } = await runProgram(["demo"], { node: NODE, env: { TMPDIR: directory } });
-    expect({ code, err, out: code === 0 ? "" : out }).toEqual({ code: 0, err: "", out: "" });
-    for (const title of ["5 %", "25 %", "50 %"]) expect(out).toContain(`\n${title} to the new backend\n`);
-    expect(out).toMatch(/The new backend breaks[^]*The operator rolls back[^]*7 of 7 held/);
-    expect(out).not.toContain("\u001b");
-    expect(out).not.toContain("Ctrl-C");
-    expect(leftIn(directory)).toEqual([]);
-    expect(processesWith(directory)).toEqual([]);
-  });
+  it(
+    "shifts, breaks, is taken back and goes by a plan, and finds its claims true",
+    { timeout: 180_000 },
+    async () => {
+      const { code, out, err } = await runProgram(["demo"], { node: NODE, env: { TMPDIR: directory } });
+      expect({ code, err, out: code === 0 ? "" : out }).toEqual({ code: 0, err: "", out: "" });
+      for (const title of ["5 %", "25 %", "50 %"]) expect(out).toContain(`\n${title} to the new backend\n`);
+      expect(out).toMatch(
+        /The new backend breaks[^]*Crossfade rolls back by itself[^]*rolled back for errors/,
+      );
+      expect(out).toMatch(
+        /a plan moves the traffic[^]*gets 10 %[^]*gets 50 %[^]*gets 100 %[^]*promoted since/,
+      );
+      expect(out).toContain("10 of 10 held");
+      expect(out).not.toContain("\u001b");
+      expect(out).not.toContain("Ctrl-C");
+      expect(leftIn(directory)).toEqual([]);
+      expect(processesWith(directory)).toEqual([]);
+    },
+  );
 
   it.each(["SIGINT", "SIGTERM"] as const)("cleans up when %s comes in the middle", async (signal) => {
     const { child, said, ended } = startProgram(["demo"], { node: NODE, env: { TMPDIR: directory } });

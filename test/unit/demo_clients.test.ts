@@ -46,6 +46,7 @@ function fairly(percent: number): (uid: string) => Side {
 
 async function everybody(): Promise<void> {
   await until("every client was answered", () => crowd.reach().seen === CLIENTS);
+  crowd.confirm(Infinity);
 }
 
 describe("a crowd", () => {
@@ -91,10 +92,32 @@ describe("a crowd", () => {
     answer = () => "new";
     crowd.expect(sharesOf(100), true);
     // An answer that was under way when the weight changed counts for nothing: wait for those that came after.
-    await until("everybody has moved", () => crowd.reach().onNew === CLIENTS);
+    await until("everybody has moved", () => {
+      crowd.confirm(Infinity);
+      return crowd.reach().onNew === CLIENTS;
+    });
     answer = () => "legacy";
-    await until("somebody came back", () => crowd.account.jumpedBack > 0);
+    await until("somebody came back", () => {
+      crowd.confirm(Infinity);
+      return crowd.account.jumpedBack > 0;
+    });
     expect(crowd.account.misplaced).toBeGreaterThan(0);
+  });
+
+  it("holds nothing against a proxy whose weight had changed before anybody knew", async () => {
+    answer = () => "new";
+    crowd.expect(0, true);
+    crowd.send(2_000);
+    await until("every client was answered", () => crowd.reach().seen === CLIENTS);
+    // Confirmed is the time before the answers came, and then the news arrives.
+    crowd.confirm(0);
+    crowd.unsettle();
+    crowd.confirm(Infinity);
+    expect(crowd.account).toMatchObject({ compared: 0, misplaced: 0 });
+    crowd.expect(sharesOf(100), true);
+    await everybody();
+    expect(crowd.account.compared).toBeGreaterThanOrEqual(CLIENTS);
+    expect(crowd.account.misplaced).toBe(0);
   });
 
   it("counts failures on their side, and requests that nobody answered", async () => {
