@@ -1,6 +1,6 @@
 /** One connection to Redis, whatever leads there: it is made, used, and gone once; it never comes back by itself. */
 import { Cluster, Redis, type RedisOptions } from "ioredis";
-import { CLOSED, CLOSED_EARLY } from "./redis_faults.ts";
+import { CLOSED, CLOSED_EARLY, TIMED_OUT } from "./redis_faults.ts";
 import { SCRIPTS, type RedisScript } from "./redis_scripts.ts";
 import type { RedisNode, RedisSettings, RedisTls } from "./redis_settings.ts";
 
@@ -18,6 +18,9 @@ const KEEP_ALIVE_MS = 10_000;
 
 /** How often a sentinel that cannot be reached is tried again. */
 const SENTINEL_RETRY_MS = 5_000;
+
+/** Besides the timeout: a command may be sent on 16 times, with 100 ms before each, while a slot of a cluster moves. */
+const REDIRECTIONS_MS = 2_000;
 
 /** ioredis' own choice between reply shapes stays at its default, which is the same for both protocols. */
 type ClientOptions = Omit<RedisOptions, "replyMapping">;
@@ -78,14 +81,28 @@ export class RedisClient {
 
   /** Carries out one command. */
   async command(name: string, ...args: readonly Argument[]): Promise<unknown> {
-    return this.#client.call(name, [...args]);
+    return this.#bounded(this.#client.call(name, [...args]));
   }
 
   /** Carries out a script, by its hash if this connection has sent it before. */
   async run(script: RedisScript, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     type Method = (...args: readonly Argument[]) => Promise<unknown>;
     const client = this.#client as unknown as Readonly<Record<string, Method>>;
-    return client[script.name]?.(keys.length, ...keys, ...args);
+    return this.#bounded(client[script.name]?.(keys.length, ...keys, ...args));
+  }
+
+  /**
+   * The library bounds what one server takes to answer. In a cluster it also sends on and waits between tries, and what
+   * is under way while nodes change can get lost there: it was seen to wait for ever.
+   */
+  async #bounded(answer: Promise<unknown> | undefined): Promise<unknown> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error(TIMED_OUT)), this.#timeoutMs + REDIRECTIONS_MS);
+    try {
+      return await Promise.race([answer, promise]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /**
@@ -141,6 +158,21 @@ export class RedisClient {
   }
 }
 
+/**
+ * Before a command that a cluster sends on, the library sends ASKING and never looks what becomes of that. Its rejection
+ * when the connection goes away just then would end the process.
+ */
+function settleAsking(node: Redis): void {
+  const asking = node.asking.bind(node);
+  Object.assign(node, {
+    asking: (): Promise<unknown> => {
+      const answer = asking();
+      answer.catch(() => undefined);
+      return answer;
+    },
+  });
+}
+
 /** Makes a connection. Rejects with an error that redis_faults.ts judges, in bounded time. */
 export async function dialRedis(options: DialOptions): Promise<RedisClient> {
   const { settings } = options;
@@ -177,7 +209,7 @@ function makeClient({ settings, attempt, subscribesTo }: DialOptions): Redis | C
         const nodes = subscribesTo.length > 0 ? subscribesTo : place.nodes;
         return new Redis({ ...single, ...turned(nodes, attempt)[0] });
       }
-      return new Cluster(turned(place.nodes, attempt), {
+      const cluster = new Cluster(turned(place.nodes, attempt), {
         scripts,
         redisOptions: base,
         lazyConnect: true,
@@ -190,6 +222,8 @@ function makeClient({ settings, attempt, subscribesTo }: DialOptions): Redis | C
         // A certificate is for a name, so with TLS names stay names.
         ...(settings.tls === null ? {} : { dnsLookup: (name, found) => found(null, name) }),
       });
+      cluster.on("+node", settleAsking);
+      return cluster;
     }
   }
 }

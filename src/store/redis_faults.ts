@@ -81,6 +81,9 @@ export function isReply(error: unknown): boolean {
   return error instanceof Error && error.name === "ReplyError";
 }
 
+/** What the library says of a command that has no answer in time. */
+export const TIMED_OUT = "Command timed out";
+
 /** Judges an error that a command, or the way to it, has met. */
 export function judge(error: unknown, settings: RedisSettings): Trouble {
   const message = error instanceof Error ? error.message : String(error);
@@ -90,7 +93,7 @@ export function judge(error: unknown, settings: RedisSettings): Trouble {
     const advice = message.includes("Too many Cluster") ? ` (${shorten(message)})` : "";
     return { kind: "refused", detail: `${where}: the connection is gone${advice}`, isFatal: true };
   }
-  if (message === "Command timed out") {
+  if (message === TIMED_OUT) {
     const detail = `${where}: it has not answered within ${settings.timeoutMs} ms; check it and the network`;
     return { kind: "lost", detail, isFatal: true };
   }
