@@ -186,13 +186,24 @@ async function findOverruled(
   if (!base.table.ok || base.revision <= since) return null;
   const risen = risenIn(base.table.value, document);
   if (risen.length === 0) return null;
-  const limit = Math.min(base.revision - since, HISTORY_PAGE_MAX);
-  const entries = await store.history({ before: base.revision + 1, limit });
+  const found = await findOwnRollback(store, risen, { since, revision: base.revision });
+  if (found === null) return null;
+  const { id, revision, reason } = found;
+  const detail = `"${id}" was rolled back at revision ${revision} while this was under way: ${reason}`;
+  return refused("CONFLICT", detail);
+}
+
+/** The newest rollback of any of these routes by the machine itself, after `since` and up to `revision`. */
+export async function findOwnRollback(
+  store: Pick<RouteStore, "history">,
+  routes: readonly RouteId[],
+  { since, revision: newest }: { readonly since: number; readonly revision: number },
+): Promise<{ readonly id: RouteId; readonly revision: number; readonly reason: string } | null> {
+  const limit = Math.min(newest - since, HISTORY_PAGE_MAX);
+  const entries = await store.history({ before: newest + 1, limit });
   for (const { revision, reason, difference } of entries.filter(isOwnRollback)) {
-    const id = risen.find((route) => tellsOf(difference, route));
-    if (id === undefined) continue;
-    const detail = `"${id}" was rolled back at revision ${revision} while this was under way: ${reason}`;
-    return refused("CONFLICT", detail);
+    const id = routes.find((route) => tellsOf(difference, route));
+    if (id !== undefined) return { id, revision, reason };
   }
   return null;
 }

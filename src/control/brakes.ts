@@ -8,6 +8,8 @@ import { replaceFile } from "../store/file.ts";
 export interface Brake {
   readonly route: string;
   readonly reason: string;
+  /** The table that was in force. */
+  readonly revision: number;
   /** Unix time in milliseconds. */
   readonly atMs: number;
 }
@@ -47,6 +49,11 @@ export class Brakes {
     this.#brakes.set(brake.route, brake);
     this.#write();
     return true;
+  }
+
+  /** Releases one, because the table has given its route to legacy since it was put on. */
+  release(route: string): void {
+    if (this.#brakes.delete(route)) this.#write();
   }
 
   /** Releases those of routes that the table itself keeps on legacy, or does not know any more. Gives them. */
@@ -92,8 +99,9 @@ export function specOf(document: Document, revision: number, brakes: Pick<Brakes
 
 function isBrake(value: unknown): value is Brake {
   if (typeof value !== "object" || value === null) return false;
-  const { route, reason, atMs } = value as Partial<Record<keyof Brake, unknown>>;
-  return typeof route === "string" && typeof reason === "string" && Number.isSafeInteger(atMs);
+  const { route, reason, revision, atMs } = value as Partial<Record<keyof Brake, unknown>>;
+  const isText = typeof route === "string" && typeof reason === "string";
+  return isText && Number.isSafeInteger(revision) && Number.isSafeInteger(atMs);
 }
 
 function textOf(error: unknown): string {

@@ -4,7 +4,7 @@ import { assert, Fault } from "../base/fault.ts";
 import { decodeDocument } from "../domain/document.ts";
 import type { Effect, PersonEvent } from "../domain/rollout_event.ts";
 import type { RolloutState } from "../domain/rollout_words.ts";
-import type { Document } from "../domain/route.ts";
+import type { Document, RouteId } from "../domain/route.ts";
 import { withoutStates } from "../domain/stored.ts";
 import type { Reseed } from "../store/guard.ts";
 import type { AuditEntry, RouteStore, StoredTable } from "../store/store.ts";
@@ -13,6 +13,7 @@ import {
   baseOf,
   documentOf,
   EMPTY,
+  findOwnRollback,
   judgeAuthor,
   mismatch,
   type Attempt,
@@ -177,6 +178,14 @@ export class Commands {
     });
   }
 
+  /** The newest revision after `since` at which the machine itself has rolled a route back, or null. */
+  async rolledBackSince(route: RouteId, since: number): Promise<number | null> {
+    const current = await this.#store.read();
+    if (current === null || current.revision <= since) return null;
+    const found = await findOwnRollback(this.#store, [route], { since, revision: current.revision });
+    return found?.revision ?? null;
+  }
+
   /**
    * Moves the rollout of a route by an event, or by what a function makes of its state: weight and state in one commit.
    * After a conflict the event goes to the state that won. An event that changes nothing commits nothing.
@@ -275,13 +284,15 @@ export class Commands {
 
   async #carryOut(change: Attempt): Promise<Outcome> {
     const known = this.#rollbacks.at(-1) ?? 0;
+    // Whoever asks here has seen no later table, so a rollback that others made since then counts as a conflict too.
+    const seen = this.#options.known?.()?.revision ?? null;
     const onOwnRollback = (revision: number): void => {
       this.#rollbacks = [...this.#rollbacks, revision].slice(-WAITING_MAX);
     };
     const tryOften = async (): Promise<Outcome> => {
       // What this process rolled back while the change waited for its turn counts as a conflict.
       const meanwhile = this.#rollbacks.find((revision) => revision > known);
-      let since = meanwhile === undefined ? null : meanwhile - 1;
+      let since = meanwhile === undefined ? seen : Math.min(meanwhile - 1, seen ?? Infinity);
       for (let tries = 0; tries <= RETRIES_MAX; tries++) {
         const outcome = await attempt({ store: this.#store, since, onOwnRollback }, change);
         if ("ok" in outcome) return outcome;

@@ -125,13 +125,15 @@ function kindOf(before: RolloutState, after: RolloutState): string {
   if (after.phase === "promoted" && before.phase !== "promoted") return "promote";
   if (after.phase === "held" && (before.phase !== "held" || before.heldBy !== after.heldBy)) return "hold";
   if (after.phase === "progressing" && before.phase === "held") return "resume";
-  return after.candidateShares === before.candidateShares && after.gates !== before.gates ? "gate" : "step";
+  if (after.candidateShares !== before.candidateShares) return "step";
+  return after.gates === before.gates ? "bake" : "gate";
 }
 
 /** Asking a gate and hearing from one leave the reason of the state as it is. */
 function reasonOf(before: RolloutState, { state, effects }: Move): string {
   if (state.reason !== before.reason || state.phase !== before.phase) return state.reason;
-  return effects.map(wordsOf).findLast((words) => words !== null) ?? state.reason;
+  const said = effects.map(wordsOf).findLast((words) => words !== null);
+  return said ?? (state.stage === before.stage ? state.reason : "the bake is over");
 }
 
 function wordsOf(effect: Effect): string | null {

@@ -6,7 +6,7 @@ import { frozenUntil } from "../domain/freeze.ts";
 import { advance } from "../domain/rollout.ts";
 import type { CallGate, Effect, Judgement, RolloutEvent, Tick } from "../domain/rollout_event.ts";
 import type { RolloutPlan, RolloutState } from "../domain/rollout_words.ts";
-import type { Document, Route } from "../domain/route.ts";
+import type { Document, Route, RouteId } from "../domain/route.ts";
 import { writePercent } from "../domain/quantity.ts";
 import { explainHealth } from "../domain/verdict.ts";
 import type { Brake, Brakes } from "./brakes.ts";
@@ -40,6 +40,7 @@ export interface RolloutsParts {
       author: { readonly actor: string; readonly reason: string },
     ): Promise<MoveOutcome>;
     rollBackByItself(route: string, reason: string): Promise<Outcome>;
+    rolledBackSince(route: RouteId, since: number): Promise<number | null>;
   };
   readonly brakes: Brakes;
   /** Whether this instance moves plans on. Taking traffic back is everybody's. */
@@ -160,9 +161,11 @@ export class Rollouts {
       .then(
         () => void this.#againAtMs.delete(route),
         (error: unknown) => {
+          const isFirst = !this.#againAtMs.has(route);
           this.#againAtMs.set(route, clock.nowMs() + AGAIN_MS);
           if (!(error instanceof Fault)) throw error;
-          log.warn({ route, code: error.code, detail: error.message }, "a rollout could not be moved on");
+          if (isFirst)
+            log.warn({ route, code: error.code, detail: error.message }, "a rollout could not be moved on");
         },
       )
       .finally(() => this.#busy.delete(route));
@@ -197,8 +200,7 @@ export class Rollouts {
   ): Promise<boolean> {
     const { commands, clock } = this.#parts;
     if (state === null || route.rollout === null || state.candidateShares === 0) {
-      const outcome = await commands.rollBackByItself(route.id, reason);
-      return outcome.ok && outcome.changed;
+      return isChanged(await commands.rollBackByItself(route.id, reason));
     }
     const verdict: Judgement = {
       action: "rollback",
@@ -220,7 +222,8 @@ export class Rollouts {
 
   #brake(route: Route, reason: string): void {
     const { brakes, publisher, journal, log, clock } = this.#parts;
-    if (!brakes.put({ route: route.id, reason, atMs: Math.trunc(clock.wallMs()) })) return;
+    const revision = publisher.table()?.revision ?? 0;
+    if (!brakes.put({ route: route.id, reason, revision, atMs: Math.trunc(clock.wallMs()) })) return;
     publisher.republish();
     journal.append("rollback.braked", { route: route.id, reason });
     log.error(
@@ -229,7 +232,15 @@ export class Rollouts {
     );
   }
 
-  async #commitBrake(route: Route, state: RolloutState | null, { reason }: Brake): Promise<void> {
+  async #commitBrake(route: Route, state: RolloutState | null, { reason, revision }: Brake): Promise<void> {
+    const { commands, brakes, publisher } = this.#parts;
+    const doneAt = await commands.rolledBackSince(route.id, revision);
+    if (doneAt !== null) {
+      // Others have done it, and whoever gave the candidate traffic since then knew.
+      if ((publisher.table()?.revision ?? 0) < doneAt) return;
+      brakes.release(route.id);
+      return publisher.republish();
+    }
     const isOurs = await this.#commitRollback(route, state, reason, null);
     // The table that comes of it releases the brake; one that was at 0 already comes no more.
     this.#parts.publisher.republish();
@@ -244,9 +255,9 @@ export class Rollouts {
     event: (state: RolloutState, plan: RolloutPlan) => RolloutEvent | null,
   ): Promise<boolean> {
     const outcome = await this.#parts.commands.moveRollout(route.id, event, MACHINE);
-    if (!outcome.ok) return false;
+    if (!isChanged(outcome) || !outcome.ok) return false;
     for (const effect of outcome.effects) this.#carryOut(route, outcome.state, effect);
-    return outcome.changed;
+    return true;
   }
 
   #carryOut(route: Route, state: RolloutState, effect: Effect): void {
@@ -302,6 +313,16 @@ export class Rollouts {
     known.count++;
     this.#rollbacks.set(key, known);
   }
+}
+
+/**
+ * Whether anything was committed. A route or plan that is gone needs nothing; any other refusal is thrown as a Fault,
+ * so that a rollback is braked and tried again.
+ */
+function isChanged(outcome: Outcome): boolean {
+  if (outcome.ok) return outcome.changed;
+  if (outcome.code === "NOT_FOUND") return false;
+  throw new Fault(outcome.code, outcome.detail);
 }
 
 /** What the rollout hears of the judge. Where rollback is switched off, doubts only hold. */

@@ -119,6 +119,8 @@ export class RouteJudge {
   /** Slow answers since the stage began, as Facts has them; replaced, never changed. */
   #slow = NO_SLOW;
   #proof: Proof;
+  /** While holding: requests of the candidate before which a complete proof does not count. */
+  #proofRequestsMin = 0;
   #stage = 0;
   #second = 0;
   #candidateShare = 0;
@@ -276,17 +278,28 @@ export class RouteJudge {
   }
 
   #beginHold(signal: Signal): void {
-    this.#proof = new Proof(this.#proof.margin);
-    for (const sum of [this.#sinceHold.legacy, this.#sinceHold.candidate]) clear(sum);
+    this.#beginProof(0);
     this.#act("hold", signal);
+  }
+
+  #beginProof(requestsMin: number): void {
+    this.#proof = new Proof(this.#proof.margin);
+    this.#proofRequestsMin = requestsMin;
+    for (const sum of [this.#sinceHold.legacy, this.#sinceHold.candidate]) clear(sum);
   }
 
   #hasHoldEnded(): boolean {
     if (Math.max(this.#hold.logMean(), this.#rollback.logMean()) <= HOLD_END_LOG) return true;
-    if (this.#signal !== "errors" || !this.#proof.isComplete) return false;
     const { legacy, candidate } = this.#sinceHold;
+    const isEarly = !this.#proof.isComplete || candidate.requests < this.#proofRequestsMin;
+    if (this.#signal !== "errors" || isEarly) return false;
     const isNoWorse = candidate.failures * legacy.requests <= legacy.failures * candidate.requests;
-    if (!isNoWorse) return false;
+    if (!isNoWorse) {
+      // A burst that is over would count for ever where nothing fails any more. Twice as long, so that whoever goes on
+      // failing is not let go by chance.
+      this.#beginProof(2 * candidate.requests);
+      return false;
+    }
     this.#hold.forget("errors");
     this.#rollback.forget("errors");
     return this.#hold.logMean() <= HOLD_END_LOG;

@@ -8,7 +8,7 @@ import { SHOP_TABLE } from "../../support/admin_stage.ts";
 import { makeDirectory } from "../../support/directory.ts";
 import { keepLog } from "../../support/fleet_stage.ts";
 
-const BRAKE = { route: "shop", reason: "errors", atMs: 5 };
+const BRAKE = { route: "shop", reason: "errors", revision: 1, atMs: 5 };
 
 function shopAt(percent: number): Document {
   const [shop] = SHOP_TABLE.routes;

@@ -205,6 +205,36 @@ describe("a store that does not take the rollback", () => {
     expect(stage.specs.slice(1).every(({ routes }) => routes[0]?.candidateShares === 0)).toBe(true);
   });
 
+  test("that refuses it for another reason is gone round too", async () => {
+    await serve(shopWith({}));
+    const commit = stage.store.commit.bind(stage.store);
+    stage.store.commit = async () => ({ ok: false, currentRevision: 1 });
+    stage.tick(...BAD);
+    await until("the workers have it", () => stage.weight() === 0);
+    expect(stage.brakes.has("shop")).toBe(true);
+    stage.store.commit = commit;
+    await until("it is committed", async () => {
+      stage.tick();
+      return (await stage.audit()).length === 2;
+    });
+  });
+
+  test("and was changed by people after a rollback of others keeps what they decided", async () => {
+    await serve(shopWith({}));
+    await stage.commands.rollBackByItself("shop", "another instance was faster");
+    await stage.commands.shift("shop", { old: 50, fresh: 50 }, ALICE);
+    await until("the shift is published", () => stage.weight() === 50_000);
+    stage.brakes.put({ route: "shop", reason: "an old verdict", revision: 1, atMs: 0 });
+    stage.publisher.republish();
+    expect(stage.weight()).toBe(0);
+    await until("the brake is released", () => {
+      stage.tick();
+      return stage.brakes.list().length === 0;
+    });
+    expect(stage.weight()).toBe(50_000);
+    expect(await stage.audit()).toEqual(["alice apply", "crossfade rollback", "alice shift"]);
+  });
+
   test("leaves the brake on over a restart", async () => {
     await serve(shopWith({}));
     stage.store.fault = new Fault("STORE_UNAVAILABLE", "nobody listens there");

@@ -294,6 +294,15 @@ describe("stages", () => {
 });
 
 describe("a hold", () => {
+  test("after a burst that is over ends, although nothing fails any more that it could be compared with", () => {
+    const bench = new Bench();
+    bench.ticks(60, 0.05, side(475), side(25));
+    expect(bench.until("hold", 0.05, side(475), side(25, 1))).toBeLessThan(20);
+    // One more failure after it began: from then on legacy is better for good.
+    bench.tick(0.05, side(475), side(25, 1));
+    expect(bench.until("none", 0.05, side(475), side(25))).toBeLessThan(600);
+  });
+
   test("ends without any failures once the candidate was proven anew and is no worse", () => {
     const bench = new Bench();
     bench.until("hold", 0.05, side(190, 1), side(10, 1));
