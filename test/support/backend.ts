@@ -5,7 +5,8 @@
  * JSON: name, method, path, query, headers (lower case; repeated ones joined) and the count of requests so far.
  * `/status/N` answers N, `/delay/MS` answers late, `/bytes/N` sends N bytes, `/echo` sends the body back,
  * `/stream/N` sends N pieces as they come, `/close` cuts the connection. `POST /_fail?ratio=R` makes that part of
- * the other requests fail with 500 (every request for 1), `GET /_count` tells how many there were.
+ * the other requests fail with 500 (every request for 1), with `&path=P` only of those whose path begins so;
+ * `POST /_slow?factor=F` makes `/delay/MS` take that many times as long. `GET /_count` tells how many there were.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -35,6 +36,9 @@ class TestBackend {
   readonly #name: string;
   #count = 0;
   #failRatio = 0;
+  /** Only these paths fail. */
+  #failPath = "/";
+  #slowFactor = 1;
   /** Failures owed: grows by the ratio with each request, so that the share is exact and needs no chance. */
   #owed = 0;
 
@@ -50,11 +54,17 @@ class TestBackend {
     if (word === "_count") return json(response, 200, { count: this.#count });
     if (word === "_fail") {
       this.#failRatio = Number(url.searchParams.get("ratio"));
+      this.#failPath = url.searchParams.get("path") ?? "/";
       return json(response, 200, { ratio: this.#failRatio });
     }
+    if (word === "_slow") {
+      this.#slowFactor = Number(url.searchParams.get("factor"));
+      return json(response, 200, { factor: this.#slowFactor });
+    }
     this.#count++;
-    this.#owed += this.#failRatio;
-    if (this.#owed >= 1) {
+    const mayFail = url.pathname.startsWith(this.#failPath);
+    if (mayFail) this.#owed += this.#failRatio;
+    if (mayFail && this.#owed >= 1) {
       this.#owed -= 1;
       return json(response, 500, { name: this.#name, failed: true });
     }
@@ -64,7 +74,7 @@ class TestBackend {
     if (word === "stream") return stream(response, number);
     if (word === "echo") return void request.pipe(response);
     if (word === "delay") {
-      setTimeout(() => json(response, 200, this.#describe(request, url)), number);
+      setTimeout(() => json(response, 200, this.#describe(request, url)), number * this.#slowFactor);
       return;
     }
     request.resume();
