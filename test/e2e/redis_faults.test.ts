@@ -37,7 +37,7 @@ async function expectBack(stage: RedisStage, revision = 3): Promise<void> {
   await stage.condition("ok");
   expect(await stage.shift(25)).toMatchObject({ status: 200, revision });
   await stage.goOn();
-  expect((await stage.ready()).text).not.toContain("cannot");
+  await until("nothing is wrong any more", async () => !(await stage.ready()).text.includes("cannot"));
   expect(stage.failures()).toEqual([]);
 }
 

@@ -44,9 +44,12 @@ export interface RestartOptions {
   readonly lines?: readonly string[];
 }
 
+/** The programs that tests can start as a Redis, the first one that is installed. */
+const PROGRAMS: readonly string[] = ["redis-server", "valkey-server"];
+
 /** Why tests with Redis cannot run here, or null when they can. */
 export function redisMissing(): string | null {
-  return missing("redis-server");
+  return PROGRAMS.some(isInstalled) ? null : missing("redis-server");
 }
 
 /** Why tests with sentinels cannot run here, or null when they can: any Redis can be told to be one. */
@@ -193,12 +196,13 @@ export class RedisServer implements AsyncDisposable {
   async #launch(): Promise<boolean> {
     this.log = "";
     const hasSentinel = isInstalled("redis-sentinel");
+    const server = PROGRAMS.find(isInstalled) ?? "redis-server";
     const [program, args] =
       this.#options.isSentinel !== true
-        ? ["redis-server", [this.#configPath]]
+        ? [server, [this.#configPath]]
         : hasSentinel
           ? ["redis-sentinel", [this.#configPath]]
-          : ["redis-server", [this.#configPath, "--sentinel"]];
+          : [server, [this.#configPath, "--sentinel"]];
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     const note = (text: string): void => void (this.log = (this.log + text).slice(-LOG_CHARS_MAX));
