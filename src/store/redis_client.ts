@@ -61,10 +61,12 @@ export class RedisClient {
     client.once("end", resolve);
     const note = (error: unknown): void => void (this.#failure ??= error);
     client.on("error", note);
-    client.on("node error", (error: unknown) => {
+    const noteOfNode = (error: unknown): void => {
       // One node of several says nothing about the others, but it is all there is when none is left.
       if (client.status !== "ready") note(error);
-    });
+    };
+    client.on("node error", noteOfNode);
+    client.on("+node", (node: Redis) => settleAsking(node, noteOfNode));
   }
 
   /** The first error of this connection; null when it ended without one. */
@@ -159,15 +161,15 @@ export class RedisClient {
 }
 
 /**
- * Before a command that a cluster sends on, the library sends ASKING and never looks what becomes of that. Its rejection
- * when the connection goes away just then would end the process.
+ * Before a command that a cluster sends on, the library sends ASKING and never looks what becomes of that: when the
+ * connection goes away just then, its rejection would end the process. It is noted like any other trouble of a node.
  */
-function settleAsking(node: Redis): void {
+function settleAsking(node: Redis, note: (error: unknown) => void): void {
   const asking = node.asking.bind(node);
   Object.assign(node, {
     asking: (): Promise<unknown> => {
       const answer = asking();
-      answer.catch(() => undefined);
+      answer.catch((error: unknown) => note(error));
       return answer;
     },
   });
@@ -209,7 +211,7 @@ function makeClient({ settings, attempt, subscribesTo }: DialOptions): Redis | C
         const nodes = subscribesTo.length > 0 ? subscribesTo : place.nodes;
         return new Redis({ ...single, ...turned(nodes, attempt)[0] });
       }
-      const cluster = new Cluster(turned(place.nodes, attempt), {
+      return new Cluster(turned(place.nodes, attempt), {
         scripts,
         redisOptions: base,
         lazyConnect: true,
@@ -222,8 +224,6 @@ function makeClient({ settings, attempt, subscribesTo }: DialOptions): Redis | C
         // A certificate is for a name, so with TLS names stay names.
         ...(settings.tls === null ? {} : { dnsLookup: (name, found) => found(null, name) }),
       });
-      cluster.on("+node", settleAsking);
-      return cluster;
     }
   }
 }

@@ -22,7 +22,7 @@ function verdicts({ fields }: ComparisonJudge): Record<string, string> {
 
 describe("a field", () => {
   test("that the candidate has and legacy's noise has not is a real difference", () => {
-    const judge = judged(30, 50, 5, [
+    const judge = judged(50, 50, 5, [
       ["status", 5, 0],
       ["body /id", 50, 5],
       ["body /at", 10, 1],
@@ -38,8 +38,8 @@ describe("a field", () => {
     expect(first).toMatchObject({
       field: "status",
       evidence: 10,
-      pairs: { differing: 150, compared: 1500 },
-      noise: { differing: 0, compared: 150 },
+      pairs: { differing: 250, compared: 2500 },
+      noise: { differing: 0, compared: 250 },
     });
   });
 
@@ -62,9 +62,9 @@ describe("a field", () => {
   });
 
   test("stays a real difference", () => {
-    const judge = judged(30, 50, 5, [["status", 5, 0]]);
-    for (let tick = 31; tick < 500; tick++)
-      judge.tick(1000 * tick, totalsOf(tick * 50, tick * 5, [["status", 150, 0]]));
+    const judge = judged(50, 50, 5, [["status", 5, 0]]);
+    for (let tick = 51; tick < 500; tick++)
+      judge.tick(1000 * tick, totalsOf(tick * 50, tick * 5, [["status", 250, 0]]));
     expect(verdicts(judge)).toEqual({ status: "real difference" });
   });
 
@@ -104,7 +104,7 @@ describe("totals", () => {
     expect(
       verdicts(
         judged(1, 5000, 500, [
-          ["a", 100, 0],
+          ["a", 250, 0],
           ["b", 5000, 500],
         ]),
       ),
@@ -150,14 +150,14 @@ describe("the mismatch rate", () => {
       100_000,
       0,
       pairsOf(9000, 45),
-      "100,000 compared, mismatch rate below 0.0071 % with 99 % confidence; legacy differed from itself in 0.5 % of 9,000",
+      "100,000 compared, mismatch rate below 0.0064 % with 99 % confidence; legacy differed from itself in 0.5 % of 9,000",
     ],
     [1, 1, pairsOf(1, 0), "1 compared, mismatch rate below 100 % with 99 % confidence"],
     [
       500,
       5,
       pairsOf(0, 0),
-      "500 compared, mismatch rate below 3.3 % with 99 % confidence; legacy's own noise not measured",
+      "500 compared, mismatch rate below 3.5 % with 99 % confidence; legacy's own noise not measured",
     ],
     [0, 0, pairsOf(0, 0), "nothing compared yet"],
   ])("of %i with %i is told in one line", (compared, mismatched, noise, line) => {
