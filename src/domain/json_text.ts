@@ -10,6 +10,10 @@ const DIGITS_EXACT = 16;
 /** Longer numbers are compared as they were written. */
 const DECIMAL_CHARS_MAX = 1000;
 
+const [QUOTE, BACKSLASH, COMMA, COLON] = [0x22, 0x5c, 0x2c, 0x3a];
+const [ZERO, NINE, UPPER_E, LOWER_E] = [0x30, 0x39, 0x45, 0x65];
+const [MAP_START, MAP_END, LIST_START, LIST_END] = [0x7b, 0x7d, 0x5b, 0x5d];
+
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
 
@@ -84,21 +88,21 @@ function measure(text: string): Measure {
   let [depth, deepest, values, keys, digits] = [0, 0, 1, 0, 0];
   let hasBigNumber = false;
   for (let at = 0; at < text.length; at++) {
-    const mark = text.charAt(at);
-    if (mark >= "0" && mark <= "9") {
+    const code = text.charCodeAt(at);
+    if (code >= ZERO && code <= NINE) {
       digits++;
       hasBigNumber ||= digits >= DIGITS_EXACT;
       continue;
     }
-    if (mark === "e" || mark === "E") hasBigNumber ||= digits > 0;
+    if (code === LOWER_E || code === UPPER_E) hasBigNumber ||= digits > 0;
     digits = 0;
-    if (mark === '"') at = endOfString(text, at);
-    else if (mark === "{" || mark === "[") {
+    if (code === QUOTE) at = endOfString(text, at);
+    else if (code === MAP_START || code === LIST_START) {
       values++;
       deepest = Math.max(deepest, ++depth);
-    } else if (mark === "}" || mark === "]") depth--;
-    else if (mark === ",") values++;
-    else if (mark === ":") keys++;
+    } else if (code === MAP_END || code === LIST_END) depth--;
+    else if (code === COMMA) values++;
+    else if (code === COLON) keys++;
   }
   return { depth: deepest, values, keys, hasBigNumber };
 }
@@ -106,9 +110,9 @@ function measure(text: string): Measure {
 /** Where the string that begins at `start` ends; the end of the text when it does not. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
-    const mark = text.charAt(at);
-    if (mark === '"') return at;
-    if (mark === "\\") at++;
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) return at;
+    if (code === BACKSLASH) at++;
   }
   return text.length;
 }

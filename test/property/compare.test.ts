@@ -79,7 +79,7 @@ const answer: fc.Arbitrary<AnswerSummary> = fc
     isCut: fc.nat({ max: 20 }),
   })
   .map(({ value, text, status, extra, isCut }) => {
-    const base = text ? answerWith(String(value)) : jsonAnswer(value);
+    const base = text ? answerWith(JSON.stringify(value)) : jsonAnswer(value);
     const parts = { status, fields: [...base.fields, ...extra] };
     return { ...base, ...parts, ...(isCut === 0 ? { body: null, isBodyWhole: false } : {}) };
   });
@@ -119,9 +119,7 @@ function fieldsOf(left: Json, right: Json, policy: Partial<ComparePolicy> = {}):
 function changed(value: Json, choose: () => boolean, next: () => string): Json {
   if (Array.isArray(value)) return value.map((one: Json) => changed(one, choose, next));
   if (typeof value !== "object" || value === null) return choose() ? next() : value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, one]) => [name, changed(one as Json, choose, next)]),
-  );
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, changed(one, choose, next)]));
 }
 
 const changedPair = fc.tuple(json, fc.infiniteStream(fc.boolean())).map(([value, choices]) => {

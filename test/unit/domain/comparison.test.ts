@@ -150,7 +150,8 @@ describe("the mismatch rate", () => {
       100_000,
       0,
       pairsOf(9000, 45),
-      "100,000 compared, mismatch rate below 0.0064 % with 99 % confidence; legacy differed from itself in 0.5 % of 9,000",
+      "100,000 compared, mismatch rate below 0.0064 % with 99 % confidence; " +
+        "legacy differed from itself in 0.5 % of 9,000",
     ],
     [1, 1, pairsOf(1, 0), "1 compared, mismatch rate below 100 % with 99 % confidence"],
     [

@@ -30,7 +30,7 @@ interface Null {
 function judgeOfNull(
   { ticks, pairs, noiseShare, storm = () => 1, shed = () => 1 }: Null,
   seed: number,
-): number {
+): ComparisonJudge {
   const chance = new Chance(seed);
   const judge = new ComparisonJudge();
   const sums = NOISE_RATES.map((_, i): [string, number, number] => [`f${i}`, 0, 0]);

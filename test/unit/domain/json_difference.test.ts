@@ -152,16 +152,14 @@ describe("the bounds", () => {
 
   test("too much work ends it, whichever side comes first", () => {
     const block = (seed: number): unknown =>
-      Array.from({ length: 31 }, (_, i) =>
-        Array.from({ length: 500 }, (_, j) => (j === 499 ? seed * 100 + i : j)),
-      );
+      Array.from({ length: 31 }, (_, i) => [...Array(499).keys(), seed * 100 + i]);
     const [one, other] = [JSON.stringify(block(1)), JSON.stringify(block(2))];
     const rules = { unordered: [""], tolerance: 0.5 };
     expect(lines(one, other, rules)).toBe("too large");
     expect(lines(other, one, rules)).toBe("too large");
   });
 
-  test("nothing is said of order where that is too much work, and the values differ all the same", () => {
+  test("order is told at any depth, beside values", () => {
     let [one, other]: unknown[] = [
       [1, 2],
       [2, 1],
@@ -181,6 +179,13 @@ describe("the bounds", () => {
       [other, [4]],
     ];
     expect(lines(JSON.stringify(one), JSON.stringify(other))).toHaveLength(2);
+  });
+
+  test("no more than 200 places are looked for", () => {
+    const map = (value: number): string =>
+      JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, value])));
+    expect(lines(map(1), map(2))).toHaveLength(DIFFERENCE_LIMITS.found);
+    expect(lines(map(1), "{}")).toHaveLength(DIFFERENCE_LIMITS.found);
   });
 
   test("a long pointer is cut", () => {
