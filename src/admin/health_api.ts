@@ -1,6 +1,9 @@
 /** The endpoint that shows how a route's backends are doing, and what the judge makes of it. */
 import type { z } from "zod";
 import type { BackendHealth } from "../control/sampler.ts";
+import type { ShadowTotal } from "../control/shadow_totals.ts";
+import { writePercent } from "../domain/quantity.ts";
+import type { MirrorPolicy } from "../domain/route.ts";
 import type { WindowFigures } from "../domain/window.ts";
 import { answer } from "./answers.ts";
 import { noSuchRoute, readCurrent, routeOf } from "./current.ts";
@@ -45,6 +48,7 @@ export function healthApi(parts: AdminParts): Endpoint[] {
           judgement: known === null ? null : encodeJudgement(route, known.verdict),
           braked: parts.brakes.has(route.id),
           rollout: rollout === null ? null : encodeBrief(rollout),
+          mirror: encodeMirrored(route.mirror, parts.sampler.shadows.of(route.id)),
         };
         return answer(health, { revision });
       },
@@ -59,6 +63,19 @@ function encodeHealth(health: BackendHealth): ShownHealth {
     share_configured_percent: health.shareConfiguredPercent,
     share_observed_percent: health.shareObservedPercent,
     windows: { "10s": encodeFigures(health.windows["10s"]), "60s": encodeFigures(health.windows["60s"]) },
+  };
+}
+
+function encodeMirrored(mirror: MirrorPolicy | null, total: ShadowTotal): HealthAnswer["mirror"] {
+  if (mirror === null) return null;
+  const { answered = 0, ...dropped } = Object.fromEntries(total.results);
+  return {
+    to: mirror.to,
+    percent: writePercent(mirror.shares),
+    sampled: total.sampled,
+    answered,
+    in_flight: total.inFlight,
+    dropped,
   };
 }
 

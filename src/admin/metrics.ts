@@ -107,6 +107,11 @@ export class Metrics {
     ["route", "backend", "fault"],
   );
   readonly #retries = this.#counter("retries_total", "Requests that were sent again", ["route", "backend"]);
+  readonly #sampled = this.#counter("shadow_sampled_total", "Requests that were to have a copy", ["route"]);
+  readonly #shadows = this.#counter("shadow_total", "What became of the copies of requests", [
+    "route",
+    "result",
+  ]);
   readonly #inFlight = this.#gauge("requests_in_flight", "Requests that have not ended", [
     "route",
     "backend",
@@ -170,6 +175,7 @@ export class Metrics {
     const totals = this.#source.sampler.totals();
     this.#registry.resetMetrics();
     this.#setCells(totals);
+    this.#setShadows();
     this.#setConnections(totals);
     this.#setTable(this.#table);
     for (const { route, cause, count } of this.#source.rollouts.rollbacks()) {
@@ -190,6 +196,13 @@ export class Metrics {
     this.#durations.set(totals.cells);
     for (const { route, backend, requests } of totals.inFlight)
       this.#inFlight.set({ route, backend }, requests);
+  }
+
+  #setShadows(): void {
+    for (const [route, { sampled, results }] of this.#source.sampler.shadows.all()) {
+      this.#sampled.inc({ route }, sampled);
+      for (const [result, count] of results) this.#shadows.inc({ route, result }, count);
+    }
   }
 
   #setConnections(totals: Totals): void {

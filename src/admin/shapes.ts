@@ -8,6 +8,7 @@ import { PHASES } from "../domain/rollout_words.ts";
 import { ROLLBACK_SIGNALS } from "../domain/route.ts";
 import { routeSchema, tableRouteSchema, tableSchema, weightsSchema } from "../domain/schema.ts";
 import { nameSchema } from "../domain/schema_parts.ts";
+import { SHADOW_RESULTS } from "../shared/counters.ts";
 
 /** The longest reason, in UTF-16 units. */
 const REASON_LENGTH_MAX = 1000;
@@ -163,6 +164,19 @@ const rolloutBrief = z.strictObject({
   lines: rolloutLines,
 });
 
+const mirrored = z
+  .strictObject({
+    to: nameSchema,
+    percent,
+    sampled: count.meta({ description: "Requests that were to have a copy" }),
+    answered: count,
+    in_flight: count,
+    dropped: z.partialRecord(z.enum(SHADOW_RESULTS).exclude(["answered"]), count).meta({
+      description: "Why the others were given up; with answered and in_flight they add up to sampled",
+    }),
+  })
+  .meta({ description: "Copies that workers of this instance made since its control process started" });
+
 const historyEntry = {
   revision,
   from_revision: revision,
@@ -256,6 +270,7 @@ export const shapes = {
       .boolean()
       .meta({ description: "Kept on legacy by this instance, because the table could not be changed" }),
     rollout: rolloutBrief.nullable().meta({ description: "Null without a plan" }),
+    mirror: mirrored.nullable().meta({ description: "Null without a mirror" }),
   }),
   HistoryPage: z.strictObject({ entries: z.array(z.strictObject(historyEntry)), next_before: nextBefore }),
   AuditPage: z.strictObject({

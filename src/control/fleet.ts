@@ -3,7 +3,6 @@ import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
-import type { CellSnapshot, WorkerSnapshot } from "../shared/counters.ts";
 import { PROTOCOL, TICK_MS } from "../shared/messages.ts";
 import type { DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
 import { Doorway } from "./doorway.ts";
@@ -12,6 +11,7 @@ import type { EventSink } from "./fleet_news.ts";
 import { startWorker } from "./process.ts";
 import { countedMs, overdueCause, receive } from "./roster.ts";
 import type { Hello, Pace } from "./roster.ts";
+import type { Sampler } from "./sampler.ts";
 import { Slots } from "./slots.ts";
 import { bindSockets, removePaths } from "./sockets.ts";
 import type { ListenAddress, ListeningSockets } from "./sockets.ts";
@@ -40,10 +40,7 @@ export interface FleetParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly journal: EventSink;
-  readonly sampler: {
-    report(worker: string, snapshot: WorkerSnapshot, cells: readonly CellSnapshot[]): void;
-    retire(worker: string): void;
-  };
+  readonly sampler: Pick<Sampler, "report" | "retire">;
 }
 
 /** What became of a start. `detail` says in the operator's words what is in the way. */
@@ -359,7 +356,7 @@ export class Fleet {
       }
       this.#tell();
     },
-    onCounters: (link, worker, cells) => this.#parts.sampler.report(link.key(), worker, cells),
+    onCounters: (link, ...counted) => this.#parts.sampler.report(link.key(), ...counted),
     onLost: (link, cause) => this.#lose(link, cause),
   };
 

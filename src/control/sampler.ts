@@ -13,7 +13,8 @@ import {
   type Sample,
   type WindowFigures,
 } from "../domain/window.ts";
-import type { CellSnapshot, WorkerSnapshot } from "../shared/counters.ts";
+import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "../shared/counters.ts";
+import { ShadowTotals } from "./shadow_totals.ts";
 
 /** Requests of one route and backend that have not ended. */
 export interface InFlight {
@@ -102,6 +103,8 @@ type Sums = Pick<
  * second. What a new worker counts before its first report is missed by the windows for that reason, one tick at most.
  */
 export class Sampler {
+  /** The copies of requests, this instance's own. */
+  readonly shadows = new ShadowTotals();
   readonly #clock: Clock;
   readonly #workers = new Map<string, Worker>();
   /** Both maps have the pair that was idle longest first. */
@@ -122,11 +125,17 @@ export class Sampler {
   }
 
   /**
-   * Takes one report: what the worker says of itself, and those of its cells that changed.
+   * Takes one report: what the worker says of itself, and those of its cells and copies that changed.
    *
    * `worker` is unique per worker process, `<slot>.<pid>`. Cells that the report leaves out are as they were.
    */
-  report(worker: string, snapshot: WorkerSnapshot, cells: readonly CellSnapshot[]): void {
+  report(
+    worker: string,
+    snapshot: WorkerSnapshot,
+    cells: readonly CellSnapshot[],
+    shadows: readonly ShadowCount[] = [],
+  ): void {
+    this.shadows.report(worker, shadows);
     let known = this.#workers.get(worker);
     const isFirst = known === undefined;
     if (known === undefined) {
@@ -157,6 +166,7 @@ export class Sampler {
 
   /** Forgets a worker whose process is gone. Its totals stay in the sum; what it has "now" goes. */
   retire(worker: string): void {
+    this.shadows.retire(worker);
     const known = this.#workers.get(worker);
     if (known === undefined) return;
     this.#retired = sumsOf(this.#retired, known.snapshot);

@@ -2,7 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
-import type { CellSnapshot, WorkerSnapshot } from "../shared/counters.ts";
+import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "../shared/counters.ts";
 import type { DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
 import { isRunning, killNow } from "./process.ts";
 import type { Hello, Waits } from "./roster.ts";
@@ -37,7 +37,12 @@ export interface LinkEvents {
   onRefused(link: WorkerLink, revision: number, reason: string): void;
   /** It began to drain, told or not. */
   onDraining(link: WorkerLink): void;
-  onCounters(link: WorkerLink, worker: WorkerSnapshot, cells: readonly CellSnapshot[]): void;
+  onCounters(
+    link: WorkerLink,
+    worker: WorkerSnapshot,
+    cells: readonly CellSnapshot[],
+    shadows?: readonly ShadowCount[],
+  ): void;
   /** Once, and nothing after it: the process is gone. */
   onLost(link: WorkerLink, cause: string): void;
 }
@@ -239,7 +244,7 @@ export class WorkerLink {
       case "counters":
         this.#waits.quietMs = 0;
         this.#snapshot = message.worker;
-        return this.#events.onCounters(this, message.worker, message.cells);
+        return this.#events.onCounters(this, message.worker, message.cells, message.shadows);
       case "draining":
         this.state = "draining";
         return this.#events.onDraining(this);

@@ -11,6 +11,7 @@ import {
   type Backend,
   type Condition,
   type Document,
+  type MirrorPolicy,
   type RollbackPolicy,
   type Route,
 } from "./route.ts";
@@ -21,6 +22,13 @@ export const DIFFERENCE_LINES_MAX = 200;
 
 /** Values longer than this are cut in a line: hosts and paths may have a thousand characters. */
 const VALUE_CHARS_MAX = 160;
+
+/** The names of the parts that hold conditions, and what these look at. */
+const CONDITION_PARTS = [
+  ["headers", "header"],
+  ["query", "query"],
+  ["cookies", "cookie"],
+] as const;
 
 /** A part of a route by its name in the operator's form. Lists are compared entry by entry. */
 type Part = readonly [name: string, value: string | readonly string[]];
@@ -90,7 +98,8 @@ function describeRoute(route: Route): string {
   const rollback = route.rollback === null ? ", rollback off" : "";
   const rollout = route.rollout === null ? "" : `, ${describePlan(route.rollout)}`;
   const weights = `${cutover.legacy} ${percent(legacyShares)}, ${cutover.candidate} ${percent(candidateShares)}`;
-  return weights + rollback + rollout;
+  const mirror = route.mirror === null ? "" : `, mirror ${describeMirror(route.mirror)}`;
+  return weights + rollback + mirror + rollout;
 }
 
 function compareRoutes(was: Route, is: Route): string[] {
@@ -104,7 +113,12 @@ function compareRoutes(was: Route, is: Route): string[] {
   for (const [index, [name, value]] of partsOf(was).entries()) {
     lines.push(...comparePart(name, value, isParts[index]?.[1] ?? []));
   }
-  return [...lines, ...compareRollbacks(was.rollback, is.rollback), ...comparePlans(was.rollout, is.rollout)];
+  return [
+    ...lines,
+    ...compareRollbacks(was.rollback, is.rollback),
+    ...compareMirrors(was.mirror, is.mirror),
+    ...comparePlans(was.rollout, is.rollout),
+  ];
 }
 
 /** What a policy said before it was switched off means nothing any more; one that is switched on had the default. */
@@ -118,6 +132,37 @@ function compareRollbacks(was: RollbackPolicy | null, is: RollbackPolicy | null)
     ...comparePart("rollback.tolerance", String(before.tolerance), String(is.tolerance)),
     ...comparePart("rollback.false_alarm", String(before.falseAlarm), String(is.falseAlarm)),
     ...comparePart("rollback.statuses", before.statuses.map(String), is.statuses.map(String)),
+  ];
+}
+
+function describeMirror({ shares, to }: MirrorPolicy): string {
+  return `${percent(shares)} to ${to}`;
+}
+
+function compareMirrors(was: MirrorPolicy | null, is: MirrorPolicy | null): string[] {
+  if (was === null || is === null) {
+    const [before, after] = [was, is].map((one) => (one === null ? "none" : describeMirror(one)));
+    return comparePart("mirror", before ?? "", after ?? "");
+  }
+  const isParts = mirrorParts(is);
+  return mirrorParts(was).flatMap(([name, value], index) =>
+    comparePart(`mirror.${name}`, value, isParts[index]?.[1] ?? []),
+  );
+}
+
+/** Everything a mirror has, always in the same places. */
+function mirrorParts(mirror: MirrorPolicy): Part[] {
+  const { path, conditions } = mirror.match;
+  return [
+    ["to", mirror.to],
+    ["percent", percent(mirror.shares)],
+    ["by", mirror.by],
+    ["methods", mirror.methods],
+    ["match.path", `${path.kind} ${path.value}`],
+    ...CONDITION_PARTS.map(([key, source]): Part => [`match.${key}`, conditionsOn(conditions, source)]),
+    ["max_body", size(mirror.bodyBytesMax)],
+    ["timeout", duration(mirror.timeoutMs)],
+    ["concurrency", String(mirror.inFlightMax)],
   ];
 }
 
@@ -194,18 +239,18 @@ function gatesText(gates: GateProgress | null): string | null {
   return `gate ${point} ${asked}: ${passed} passed, tries ${tries}`;
 }
 
-/** Everything a route has besides its name, its weight, its rollback and its rollout, always in the same places. */
+function conditionsOn(conditions: readonly Condition[], source: Condition["source"]): string[] {
+  return conditions.filter((condition) => condition.source === source).map(writeCondition);
+}
+
+/** Everything else a route has, besides its name and its weight, always in the same places. */
 function partsOf(route: Route): Part[] {
   const { match, cutover, sticky, timeouts, retries } = route;
-  const conditionsOn = (source: Condition["source"]): string[] =>
-    match.conditions.filter((condition) => condition.source === source).map(writeCondition);
   return [
     ["match.hosts", match.hosts],
     ["match.path", `${match.path.kind} ${match.path.value}`],
     ["match.methods", match.methods],
-    ["match.headers", conditionsOn("header")],
-    ["match.query", conditionsOn("query")],
-    ["match.cookies", conditionsOn("cookie")],
+    ...CONDITION_PARTS.map(([key, source]): Part => [`match.${key}`, conditionsOn(match.conditions, source)]),
     ["cutover.legacy", cutover.legacy],
     ["cutover.candidate", cutover.candidate],
     ["sticky.keys", sticky.keys.map(writeStickyKey)],

@@ -2,6 +2,7 @@
 import type { Result } from "../base/fault.ts";
 import { examine, examineKeys, isMap } from "./examine.ts";
 import { encodeMatch, encodePin, readMatch, readPin, refuseStranger } from "./match.ts";
+import { encodeMirror, readMirror } from "./mirror.ts";
 import { findShadowed } from "./order.ts";
 import {
   Findings,
@@ -146,6 +147,7 @@ export function encodeRoute(route: Route): unknown {
     trailers: route.trailers === ROUTE_DEFAULTS.trailers ? undefined : route.trailers,
     expose: route.expose === ROUTE_DEFAULTS.expose ? undefined : route.expose,
     rollback: encodeRollback(route.rollback),
+    mirror: route.mirror === null ? undefined : encodeMirror(route.mirror, route.sticky),
     rollout: route.rollout === null ? undefined : encodePlan(route.rollout),
   });
 }
@@ -248,6 +250,8 @@ function readRoute(
   const sticky = stickyKeys.map((key) => sure(readStickyKey(key)));
   refuseRepeats(sticky.map(writeStickyKey), [...path, "sticky", "keys"], findings);
   const rollback = readRollback(keys.rollback, [...path, "rollback"], findings);
+  const isSticky = stickyKeys.length > 0;
+  const mirror = readMirror(keys.mirror, { names, isSticky }, [...path, "mirror"], findings);
   const rollout = keys.rollout === undefined ? null : readPlan(keys.rollout, [...path, "rollout"], findings);
   if (findings.count > before || cutover === null || match === null || candidateShares === null) return null;
   return {
@@ -270,6 +274,7 @@ function readRoute(
     trailers: keys.trailers ?? ROUTE_DEFAULTS.trailers,
     expose: keys.expose ?? ROUTE_DEFAULTS.expose,
     rollback,
+    mirror,
     rollout,
   };
 }

@@ -2,8 +2,10 @@
 import type { Random } from "../base/random.ts";
 import { decodedPath } from "./path.ts";
 import { pick, type Pick } from "./pick.ts";
+import { writePercent } from "./quantity.ts";
 import { SHARES_TOTAL, type Route } from "./route.ts";
-import { findRoute, type RequestView, type RouteTable } from "./table.ts";
+import { isSampled } from "./sampling.ts";
+import { findRoute, type CompiledRoute, type RequestView, type RouteTable } from "./table.ts";
 
 /** A request as a person describes it. */
 export interface DescribedRequest {
@@ -44,6 +46,7 @@ export function explain(table: RouteTable, request: DescribedRequest, clientAddr
   const isOpen = picked.why === "draw" || (picked.keyFrom === "issue" && picked.issued === "" && isNew(view));
   const reason = isOpen ? openReason(route, picked) : reasonOf(route, picked);
   steps.push(reason);
+  if (compiled.mirror !== null) steps.push(copyStep(compiled, picked, view, isOpen));
   return {
     revision: table.revision,
     route: route.id,
@@ -79,6 +82,16 @@ function openReason(route: Route, picked: Pick): string {
   const percent = route.candidateShares / 1000;
   const how = picked.why === "draw" ? "every request is drawn anew" : "a new client gets a new identity";
   return `${how}: ${route.cutover.candidate} in ${percent} % of the cases, else ${route.cutover.legacy}`;
+}
+
+/** Whether the request has a copy. `isOpen`: its client has no bucket yet. */
+function copyStep({ mirror }: CompiledRoute, picked: Pick, view: RequestView, isOpen: boolean): string {
+  if (mirror === null) return "no copy is made";
+  const { to, by, shares } = mirror.policy;
+  if (isOpen || by === "random")
+    return `of such requests up to ${writePercent(shares)} % have a copy at ${to}`;
+  const isCopied = isSampled(mirror, picked, view, () => 0);
+  return isCopied ? `a copy goes to ${to}, whose answer is thrown away` : `no copy goes to ${to}`;
 }
 
 function refusal(table: RouteTable, reason: string): Explanation {

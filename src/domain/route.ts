@@ -125,6 +125,33 @@ export interface RollbackPolicy {
   readonly statuses: readonly FailureStatus[];
 }
 
+/** Methods that change nothing, so that a request may have a copy. Source: RFC 9110 section 9.2.1. */
+export const MIRRORED_METHODS = ["GET", "HEAD", "OPTIONS"] as const;
+
+/**
+ * Which requests of a route are sent to a second backend too, the shadow, whose answers nobody gets.
+ *
+ * Those that `to` answers anyway have no copy.
+ */
+export interface MirrorPolicy {
+  /** Any backend of the table. */
+  readonly to: BackendId;
+  /** How many of the requests that match, 0 to SHARES_TOTAL. */
+  readonly shares: number;
+  /** `bucket`: all requests of some clients; `random`: some requests of every client. */
+  readonly by: "bucket" | "random";
+  /** At least one, none twice. */
+  readonly methods: readonly (typeof MIRRORED_METHODS)[number][];
+  /** What a request of the route must have besides. */
+  readonly match: Pick<Match, "path" | "conditions">;
+  /** A request with a longer body has no copy. */
+  readonly bodyBytesMax: number;
+  /** From the request's head to the end of the shadow's answer; the route's own limit for an answer if that is less. */
+  readonly timeoutMs: number;
+  /** Copies of the route that one worker has under way at most. */
+  readonly inFlightMax: number;
+}
+
 /** Which requests, split how, sent where. */
 export interface Route {
   readonly id: RouteId;
@@ -144,6 +171,8 @@ export interface Route {
   readonly expose: boolean;
   /** Null: only people take it back. */
   readonly rollback: RollbackPolicy | null;
+  /** Null: requests have no copies. */
+  readonly mirror: MirrorPolicy | null;
   /** Null: its weights move by hand alone. */
   readonly rollout: RolloutPlan | null;
 }

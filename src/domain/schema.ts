@@ -4,7 +4,7 @@ import { closed } from "./examine.ts";
 import { DEFAULT_ROLLBACK } from "./failure.ts";
 import { readSize } from "./quantity.ts";
 import { rolloutSchema } from "./rollout_plan.ts";
-import { ROLLBACK_SIGNALS } from "./route.ts";
+import { MIRRORED_METHODS, ROLLBACK_SIGNALS } from "./route.ts";
 import {
   between,
   duration,
@@ -42,6 +42,7 @@ export const TABLE_LIMITS = {
   retryAttempts: 3,
   retryBodyBytes: 1_048_576,
   failureStatuses: 32,
+  mirrorsInFlight: 1024,
 } as const;
 
 /** What a route gets for what it leaves out, in the operator's form. The salt comes from the cutover's names. */
@@ -58,9 +59,12 @@ export const ROUTE_DEFAULTS = {
   expose: false,
 } as const;
 
-/** What routes and backends will have in a later version. */
-const ROUTE_LATER = ["mirror"];
+/** What a mirror gets for what it leaves out, in the operator's form. `by` comes from the route's stickiness. */
+export const MIRROR_DEFAULTS = { body: "64KiB", timeout: "10s", concurrency: 256 } as const;
+
+/** What backends and mirrors will have in a later version. */
 const BACKEND_LATER = ["health"];
+const MIRROR_LATER = ["writes", "compare"];
 
 const sizeError = `write a size up to 1MiB, such as "64KiB" or "512"`;
 const sizeSchema = z
@@ -152,48 +156,75 @@ export const rollbackSchema = closed({
     .meta({ description: "Answers that are failures", default: DEFAULT_ROLLBACK.statuses }),
 });
 
+const { hosts: _hosts, methods: _methods, ...mirrorMatch } = matchSchema.shape;
+const mirroredMethodSchema = text((method) =>
+  MIRRORED_METHODS.some((one) => one === method)
+    ? null
+    : `only requests that change nothing have copies: write ${MIRRORED_METHODS.join(", ")}`,
+);
+
+/** Which requests are sent to a second backend too, in the operator's form. */
+export const mirrorSchema = closed(
+  {
+    to: nameSchema.meta({ description: "The backend that gets the copies; its answers are thrown away" }),
+    percent: percentSchema,
+    by: z
+      .enum(["bucket", "random"])
+      .optional()
+      .meta({ description: "bucket: all requests of some clients, the default where clients are sticky" }),
+    methods: list(mirroredMethodSchema, 1, MIRRORED_METHODS.length)
+      .optional()
+      .meta({ default: MIRRORED_METHODS }),
+    match: closed(mirrorMatch).optional(),
+    max_body: sizeSchema.optional().meta({ default: MIRROR_DEFAULTS.body }),
+    timeout: duration(1).optional().meta({ default: MIRROR_DEFAULTS.timeout }),
+    concurrency: whole(1, TABLE_LIMITS.mirrorsInFlight)
+      .optional()
+      .meta({ description: "Copies under way per worker", default: MIRROR_DEFAULTS.concurrency }),
+  },
+  MIRROR_LATER,
+);
+
 /** Percent per backend of a cutover, adding up to 100; whoever is left out has 0. */
 export const weightsSchema = z.record(z.string(), percentSchema);
 
 /** One route in the operator's form, as the API takes it: its id may stand in the URL alone. */
-export const routeSchema = closed(
-  {
-    id: nameSchema.optional(),
-    match: matchSchema.optional(),
-    cutover: cutoverSchema,
-    split: weightsSchema.optional(),
-    sticky: closed({
-      keys: list(stickyKeySchema, 0, TABLE_LIMITS.stickyKeys)
-        .optional()
-        .meta({ default: ROUTE_DEFAULTS.stickyKeys }),
-      salt: text(saltFault).optional(),
-    }).optional(),
-    pins: list(pinSchema, 0, TABLE_LIMITS.pins).optional(),
-    timeouts: closed({
-      connect: duration(1).optional().meta({ default: ROUTE_DEFAULTS.connect }),
-      response: durationOrOff.optional().meta({ default: ROUTE_DEFAULTS.response }),
-      idle: durationOrOff.optional().meta({ default: ROUTE_DEFAULTS.idle }),
-    }).optional(),
-    retries: closed({
-      attempts: whole(0, TABLE_LIMITS.retryAttempts).optional().meta({ default: ROUTE_DEFAULTS.attempts }),
-      body: sizeSchema.optional().meta({ default: ROUTE_DEFAULTS.body }),
-    }).optional(),
-    websocket: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.websocket }),
-    trailers: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.trailers }),
-    expose: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.expose }),
-    rollback: z
-      .union([rollbackSchema, z.literal(["off", false])])
+export const routeSchema = closed({
+  id: nameSchema.optional(),
+  match: matchSchema.optional(),
+  cutover: cutoverSchema,
+  split: weightsSchema.optional(),
+  sticky: closed({
+    keys: list(stickyKeySchema, 0, TABLE_LIMITS.stickyKeys)
       .optional()
-      .meta({ description: "When the route goes back to legacy by itself; off: never" }),
-    rollout: rolloutSchema
-      .optional()
-      .meta({ description: "The plan by which traffic moves to the candidate by itself" }),
-  },
-  ROUTE_LATER,
-);
+      .meta({ default: ROUTE_DEFAULTS.stickyKeys }),
+    salt: text(saltFault).optional(),
+  }).optional(),
+  pins: list(pinSchema, 0, TABLE_LIMITS.pins).optional(),
+  timeouts: closed({
+    connect: duration(1).optional().meta({ default: ROUTE_DEFAULTS.connect }),
+    response: durationOrOff.optional().meta({ default: ROUTE_DEFAULTS.response }),
+    idle: durationOrOff.optional().meta({ default: ROUTE_DEFAULTS.idle }),
+  }).optional(),
+  retries: closed({
+    attempts: whole(0, TABLE_LIMITS.retryAttempts).optional().meta({ default: ROUTE_DEFAULTS.attempts }),
+    body: sizeSchema.optional().meta({ default: ROUTE_DEFAULTS.body }),
+  }).optional(),
+  websocket: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.websocket }),
+  trailers: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.trailers }),
+  expose: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.expose }),
+  rollback: z
+    .union([rollbackSchema, z.literal(["off", false])])
+    .optional()
+    .meta({ description: "When the route goes back to legacy by itself; off: never" }),
+  mirror: mirrorSchema.optional().meta({ description: "Which requests are sent to a second backend too" }),
+  rollout: rolloutSchema
+    .optional()
+    .meta({ description: "The plan by which traffic moves to the candidate by itself" }),
+});
 
 /** One route of a table in the operator's form. */
-export const tableRouteSchema = closed({ ...routeSchema.shape, id: nameSchema }, ROUTE_LATER);
+export const tableRouteSchema = closed({ ...routeSchema.shape, id: nameSchema });
 
 /** A whole table in the operator's form. */
 export const tableSchema = closed({
@@ -208,14 +239,12 @@ export const tableOutline = closed({
 });
 
 /** A route whose larger parts are still to be read, each by itself. */
-export const routeOutline = closed(
-  {
-    ...tableRouteSchema.shape,
-    match: z.unknown().optional(),
-    split: z.unknown().optional(),
-    pins: list(z.unknown(), 0, TABLE_LIMITS.pins).optional(),
-    rollback: z.unknown().optional(),
-    rollout: z.unknown().optional(),
-  },
-  ROUTE_LATER,
-);
+export const routeOutline = closed({
+  ...tableRouteSchema.shape,
+  match: z.unknown().optional(),
+  split: z.unknown().optional(),
+  pins: list(z.unknown(), 0, TABLE_LIMITS.pins).optional(),
+  rollback: z.unknown().optional(),
+  mirror: z.unknown().optional(),
+  rollout: z.unknown().optional(),
+});

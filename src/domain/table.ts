@@ -1,7 +1,16 @@
 /** The routing table in the form that answers requests: compiled once per revision, then only read. */
 import { assert } from "../base/fault.ts";
 import { compareSpecificity, entriesOf } from "./order.ts";
-import type { Backend, BackendId, Condition, Route, TableSpec } from "./route.ts";
+import {
+  SHARES_TOTAL,
+  type Backend,
+  type BackendId,
+  type Condition,
+  type MirrorPolicy,
+  type PathMatch,
+  type Route,
+  type TableSpec,
+} from "./route.ts";
 
 /** What routing needs to see of a request. */
 export interface RequestView {
@@ -16,6 +25,15 @@ export interface RequestView {
   field(name: string): string | undefined;
 }
 
+/** A mirror with its backend looked up, its expression compiled and its clients chosen. */
+export interface CompiledMirror {
+  readonly policy: MirrorPolicy;
+  readonly backend: Backend;
+  readonly expression: RegExp | null;
+  /** The buckets whose requests have copies: from the first up to, but not including, the second. */
+  readonly buckets: readonly [number, number];
+}
+
 /** A route with its backends looked up and its expression compiled. */
 export interface CompiledRoute {
   readonly route: Route;
@@ -24,6 +42,8 @@ export interface CompiledRoute {
   readonly legacy: Backend;
   readonly candidate: Backend;
   readonly expression: RegExp | null;
+  /** Null also where no request would have a copy. */
+  readonly mirror: CompiledMirror | null;
 }
 
 /** Routes of one host pattern, by the kind of their path. Lists are in the order of specificity. */
@@ -69,9 +89,28 @@ function compileRoute(route: Route, index: number, backends: Map<BackendId, Back
   const legacy = backends.get(route.cutover.legacy);
   const candidate = backends.get(route.cutover.candidate);
   assert(legacy !== undefined && candidate !== undefined, `route ${route.id} names backends of its table`);
-  const { kind, value } = route.match.path;
-  const expression = kind === "regex" ? new RegExp(`^(?:${value})$`) : null;
-  return { route, index, legacy, candidate, expression };
+  const expression = expressionOf(route.match.path);
+  return { route, index, legacy, candidate, expression, mirror: compileMirror(route, backends) };
+}
+
+function compileMirror(route: Route, backends: Map<BackendId, Backend>): CompiledMirror | null {
+  // A control process of an earlier version knows of no mirrors and leaves the key out.
+  const policy = (route.mirror as MirrorPolicy | null | undefined) ?? null;
+  if (policy === null || policy.shares === 0) return null;
+  const backend = backends.get(policy.to);
+  assert(backend !== undefined, `the mirror of route ${route.id} names a backend of its table`);
+  // The candidate has the lowest buckets, and what it answers has no copy there: so its copies are of the highest.
+  const first = policy.to === route.cutover.candidate ? SHARES_TOTAL - policy.shares : 0;
+  return {
+    policy,
+    backend,
+    expression: expressionOf(policy.match.path),
+    buckets: [first, first + policy.shares],
+  };
+}
+
+function expressionOf({ kind, value }: PathMatch): RegExp | null {
+  return kind === "regex" ? new RegExp(`^(?:${value})$`) : null;
 }
 
 function file(index: HostIndex, compiled: CompiledRoute): void {

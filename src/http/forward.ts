@@ -3,6 +3,7 @@ import {
   FIELD,
   FIELD_STRIDE,
   fieldValue,
+  fieldValues,
   type BodyKind,
   type RequestHead,
   type ResponseHead,
@@ -31,6 +32,23 @@ export function requestForward(head: RequestHead, context: RequestContext): stri
   const { method, target } = head;
   const kept = keptFields(head, context.isPeerTrusted ? isKeptFromTrusted : isKeptFromStranger);
   return `${method} ${target} HTTP/1.1\r\n${kept}${requestFraming(head)}${forwardedFields(head, context)}\r\n`;
+}
+
+/** A trace context of the only version so far. Source: W3C Trace Context section 3.2. */
+const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})$/;
+
+/**
+ * The head of a copy: that of the request, and a mark. `spanId`: 16 hex digits.
+ *
+ * A trace goes on in it under a span of its own, so that the copy does not pass for the request.
+ */
+export function shadowForward(head: RequestHead, context: RequestContext, spanId: string): string {
+  const text = `${requestForward(head, context).slice(0, -2)}Crossfade-Shadow: 1\r\n\r\n`;
+  const [parent = "", ...others] = fieldValues(head, "traceparent");
+  const parts = TRACEPARENT.exec(parent);
+  if (parts === null || others.length > 0) return text;
+  const line = new RegExp(`^(traceparent:[ \\t]*)${parent}`, "im");
+  return text.replace(line, (_, name: string) => `${name}00-${parts[1]}-${spanId}-${parts[2]}`);
 }
 
 /** The lines that pass unchanged, in order; neighbours are taken as one slice. `isKept` decides by FIELD kind. */

@@ -2,8 +2,8 @@
 import { FAULTS, assert, type FaultCode } from "../base/fault.ts";
 import { ISSUED_COOKIE, pick, type Pick } from "../domain/pick.ts";
 import type { Endpoint } from "../domain/route.ts";
-import { findRoute, type CompiledRoute, type RequestView } from "../domain/table.ts";
-import { requestForward } from "../http/forward.ts";
+import { findRoute, type CompiledRoute } from "../domain/table.ts";
+import { requestForward, type RequestContext } from "../http/forward.ts";
 import { fieldValue, type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
 import { chunkSize, lastChunk } from "../http/write.ts";
 import { Account } from "./account.ts";
@@ -12,7 +12,9 @@ import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
 import type { ConnectionTaker } from "./pool.ts";
 import { backoffMs, idleMsMax, maySendAgain, mayTurn, type RetryBudget } from "./retry.ts";
+import type { Shadow } from "./shadow.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
+import { viewOf } from "./view.ts";
 
 /** Where an exchange sends its answer: the client's side, free of how it is written. */
 export interface Reply {
@@ -72,6 +74,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   #trailers = "";
   /** The body waits until the backend wants it. */
   #awaitsContinue = false;
+  /** The request's copy, if it has one. */
+  #shadow: Shadow | null = null;
   #budget: RetryBudget | null = null;
   #isRetrying = false;
   /** A kept connection has just died; others may have died with it. */
@@ -123,6 +127,11 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#budget = this.#plane.budgetOf(picked.backend.id);
     this.#budget.begin();
     this.#connect(null);
+    // Not for a request that was refused at once.
+    if (compiled.mirror !== null && !this.#isOver) {
+      const request = { head: this.#head, context: this.#context(false), client: address };
+      this.#shadow = this.#plane.shadows.mirror(compiled, picked, view, request);
+    }
   }
 
   // From the client.
@@ -130,6 +139,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   /** A piece of the request's body; the bytes are the exchange's to keep. */
   onBody(bytes: Buffer): void {
     this.#held.add(bytes);
+    this.#shadow?.onBody(bytes);
     if (this.#upstream === null || this.#awaitsContinue) {
       if (this.#held.isFull) this.#reply.pauseBody();
       return;
@@ -142,6 +152,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   onBodyEnd(trailers: string): void {
     this.#isRequestDone = true;
     if (this.#compiled?.route.trailers === true) this.#trailers = trailers;
+    this.#shadow?.onBodyEnd(this.#trailers);
     if (this.#upstream !== null && !this.#awaitsContinue) this.#endRequest();
   }
 
@@ -174,12 +185,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#upstream = connection;
     this.#account.endpoint = connection.endpoint;
     const isUpgrade = this.#head.isWebSocket && this.#compiled.route.websocket;
-    const text = requestForward(this.#head, {
-      isUpgrade,
-      peerAddress: this.#reply.peerAddress,
-      isPeerTrusted: this.#reply.isPeerTrusted,
-      requestId: this.#requestId,
-    });
+    const text = requestForward(this.#head, this.#context(isUpgrade));
     connection.send({ text, isUpgrade, method: this.#head.method }, this, this.#compiled.route.timeouts);
     if (this.#head.expectsContinue && this.#head.body !== "none") this.#awaitContinue();
     else this.#startBody();
@@ -204,6 +210,11 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     if (mayRetry && this.#takePlace()) this.#retry(endpoint);
     else if (mayTurn(code, this.#pick as Pick, this.#compiled as CompiledRoute)) this.#turnToLegacy();
     else this.#answerFault(code);
+  }
+
+  #context(isUpgrade: boolean): RequestContext {
+    const { peerAddress, isPeerTrusted } = this.#reply;
+    return { isUpgrade, peerAddress, isPeerTrusted, requestId: this.#requestId };
   }
 
   #turnToLegacy(): void {
@@ -380,17 +391,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     assert(!this.#isOver, "an exchange ends once");
     this.#isOver = true;
     this.#held.release();
+    this.#shadow?.onPrimaryOver();
     this.#budget?.end(this.#isRetrying);
     this.#account.settle(status, isComplete);
   }
-}
-
-function viewOf(head: RequestHead): RequestView {
-  return {
-    method: head.method,
-    host: head.host,
-    path: head.path,
-    query: head.query,
-    field: (name) => fieldValue(head, name),
-  };
 }

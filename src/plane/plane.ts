@@ -15,6 +15,7 @@ import { TrustedPeers } from "./peer.ts";
 import { Pool } from "./pool.ts";
 import { Resolver, systemLookup, type Lookup } from "./resolver.ts";
 import { RetryBudget } from "./retry.ts";
+import { Shadows } from "./shadow.ts";
 
 /** Every read from a backend lands in a buffer of this size. */
 const READ_BYTES = 64 * 1024;
@@ -45,6 +46,8 @@ export class Plane {
   readonly failedClients = new FailedClients();
   readonly resolver: Resolver;
   readonly pool: Pool;
+  /** Copies of requests; they share none of what requests are carried by. */
+  readonly shadows: Shadows;
   readonly log: AccessLog;
   /** Null until the first table has arrived; the worker does not listen before. */
   serving: Serving | null = null;
@@ -70,7 +73,10 @@ export class Plane {
       deadlines: this.deadlines,
       lookup: parts.lookup ?? systemLookup,
       log: parts.log ?? SILENT,
-      onGone: (host) => this.pool.closeGone(host),
+      onGone: (host) => {
+        this.pool.closeGone(host);
+        this.shadows.pool.closeGone(host);
+      },
     });
     this.pool = new Pool({
       clock,
@@ -78,6 +84,7 @@ export class Plane {
       resolver: this.resolver,
       readBuffer: Buffer.allocUnsafeSlow(READ_BYTES),
     });
+    this.shadows = new Shadows({ clock, random, deadlines: this.deadlines, resolver: this.resolver });
   }
 
   /** Gives what does not work although requests do, or null. */
@@ -101,6 +108,7 @@ export class Plane {
     );
     this.serving = { table, cells };
     this.pool.follow(spec.backends);
+    this.shadows.follow(spec.backends);
   }
 
   /** The retries to one backend. Bound: one per backend that was ever in the table. */

@@ -53,6 +53,9 @@ class Worker {
   /** The next report has all cells: the other side may be new. */
   #mustReportAll = true;
   #loop = performance.eventLoopUtilization();
+  /** The same, and the time, at the last sweep. */
+  #sweptLoop = this.#loop;
+  #sweptMs = systemClock.nowMs();
 
   constructor(options: WorkerOptions, log: Logger) {
     this.#options = options;
@@ -67,7 +70,7 @@ class Worker {
 
   start(): void {
     this.#link.open();
-    setInterval(() => this.#plane.deadlines.sweep(systemClock.nowMs()), SWEEP_MS);
+    setInterval(() => this.#sweep(), SWEEP_MS);
     setInterval(() => this.#report(), TICK_MS);
   }
 
@@ -164,10 +167,27 @@ class Worker {
     child.unref();
   }
 
+  #sweep(): void {
+    const nowMs = systemClock.nowMs();
+    const loop = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(loop, this.#sweptLoop);
+    // Before the sweep, which takes time of its own.
+    this.#plane.shadows.feel({ lagMs: nowMs - this.#sweptMs - SWEEP_MS, utilization });
+    this.#sweptLoop = loop;
+    this.#sweptMs = nowMs;
+    this.#plane.deadlines.sweep(nowMs);
+  }
+
   #report(): void {
     const all = this.#mustReportAll;
     this.#mustReportAll = false;
-    this.#link.send({ type: "counters", worker: this.#snapshot(), cells: this.#plane.counters.report(all) });
+    const shadows = this.#plane.shadows.report(all);
+    this.#link.send({
+      type: "counters",
+      worker: this.#snapshot(),
+      cells: this.#plane.counters.report(all),
+      ...(shadows.length === 0 ? {} : { shadows }),
+    });
   }
 
   #snapshot(): WorkerSnapshot {
@@ -178,7 +198,7 @@ class Worker {
       connectionsAccepted: this.#listener.accepted,
       connectionsRefused: this.#listener.refused,
       connectionsOpenNow: this.#listener.open,
-      upstreamNow: this.#plane.pool.now(),
+      upstreamNow: [...this.#plane.pool.now(), ...this.#plane.shadows.pool.now()],
       upstreamExcess: this.#plane.pool.excess,
       logLinesDropped: this.#plane.log.dropped,
       fieldsDropped: this.#plane.fieldsDropped,
@@ -190,6 +210,7 @@ class Worker {
 
   #exit(): void {
     this.#mustReportAll = true;
+    this.#plane.shadows.close();
     this.#report();
     this.#plane.log.close();
     this.#link.close();

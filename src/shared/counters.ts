@@ -10,6 +10,42 @@ const CODE_SLOTS = 900;
 /** What a cell that belongs to no route or no backend is called. */
 export const NOBODY = "-";
 
+/** What may become of a copy of a request: exactly one of them. */
+export const SHADOW_RESULTS = [
+  /** The shadow answered; of a long answer only the beginning was read. */
+  "answered",
+  /** Not sent: as many copies as may be were under way. */
+  "busy",
+  /** Not sent: the worker had enough to do with the requests themselves. */
+  "overload",
+  /** Not sent: the request's body is longer than the mirror takes. */
+  "body_too_large",
+  /** Not sent: the copies under way held all the memory that they may. */
+  "memory",
+  /** Not sent: the request itself never arrived whole, or was answered before it had. */
+  "incomplete",
+  /** No endpoint of the shadow took a connection. */
+  "no_connection",
+  /** The time was over before the answer was. */
+  "timeout",
+  /** The shadow closed the connection before it had answered whole. */
+  "reset",
+  /** What the shadow sent is no answer. */
+  "malformed",
+  /** The worker ended. */
+  "stopped",
+] as const;
+
+/** One of them. */
+export type ShadowResult = (typeof SHADOW_RESULTS)[number];
+
+/**
+ * One number about the copies of a route, cumulative since the worker started.
+ *
+ * `sampled` counts the requests that were to have a copy: all results and those under way add up to it.
+ */
+export type ShadowCount = readonly [route: string, what: "sampled" | ShadowResult, count: number];
+
 /**
  * One cell's cumulative totals since the worker started.
  *
@@ -162,6 +198,30 @@ export class CounterBook {
       snapshots.push(cell.snapshot());
     }
     return snapshots;
+  }
+}
+
+/** The copies of one route. Only the worker that owns it writes it. */
+export class ShadowCell {
+  readonly route: string;
+  /** Set by every write, cleared when reported. */
+  changed = false;
+  /** Copies under way. */
+  inFlight = 0;
+  readonly #counts = new Map<ShadowCount[1], number>();
+
+  constructor(route: string) {
+    this.route = route;
+  }
+
+  add(what: ShadowCount[1]): void {
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1);
+    this.inFlight += what === "sampled" ? 1 : -1;
+    this.changed = true;
+  }
+
+  counts(): ShadowCount[] {
+    return [...this.#counts].map(([what, count]) => [this.route, what, count] as const);
   }
 }
 

@@ -1,6 +1,6 @@
 /** The messages between the control process and its workers, and the options that workers get. */
 import type { TableSpec } from "../domain/route.ts";
-import type { CellSnapshot, WorkerSnapshot } from "./counters.ts";
+import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "./counters.ts";
 
 /**
  * Both sides must speak the same version; a worker of another one is drained and replaced.
@@ -103,6 +103,8 @@ export type WorkerMessage =
       readonly worker: WorkerSnapshot;
       /** Only the cells that changed; all of them in the first report on a connection. */
       readonly cells: readonly CellSnapshot[];
+      /** Of the routes whose copies changed, or of all; absent without any, and from workers that make no copies. */
+      readonly shadows?: readonly ShadowCount[];
     }
   /** It stopped accepting; so many connections are still open. */
   | { readonly type: "draining"; readonly open: number };

@@ -78,6 +78,7 @@ function routeOf(match: Match, position: number): Route {
     trailers: false,
     expose: false,
     rollback: null,
+    mirror: null,
     rollout: null,
   };
 }

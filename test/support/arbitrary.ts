@@ -4,6 +4,7 @@ import { DEFAULT_ROLLBACK } from "../../src/domain/failure.ts";
 import { findShadowed } from "../../src/domain/order.ts";
 import { DURATION_MS_MAX } from "../../src/domain/quantity.ts";
 import {
+  MIRRORED_METHODS,
   ROLLBACK_SIGNALS,
   SHARES_TOTAL,
   type Backend,
@@ -13,6 +14,7 @@ import {
   type Endpoint,
   type FailureStatus,
   type Match,
+  type MirrorPolicy,
   type PathMatch,
   type Pin,
   type RollbackPolicy,
@@ -165,6 +167,20 @@ const rollbackArbitrary: fc.Arbitrary<RollbackPolicy | null> = fc.oneof(
   }),
 );
 
+/** Mirrors to any of these backends. */
+function mirrorArbitrary(ids: readonly BackendId[], isSticky: boolean): fc.Arbitrary<MirrorPolicy> {
+  return shape<MirrorPolicy>({
+    to: fc.constantFrom(...ids),
+    shares: fc.integer({ min: 0, max: SHARES_TOTAL }),
+    by: isSticky ? fc.constantFrom("bucket", "random") : fc.constant("random"),
+    methods: fc.shuffledSubarray([...MIRRORED_METHODS], { minLength: 1 }),
+    match: matchArbitrary.map(({ path, conditions }) => ({ path, conditions })),
+    bodyBytesMax: fc.oneof(fc.constant(65_536), fc.integer({ min: 0, max: TABLE_LIMITS.retryBodyBytes })),
+    timeoutMs: fc.oneof(fc.constant(10_000), durationArbitrary),
+    inFlightMax: fc.oneof(fc.constant(256), fc.integer({ min: 1, max: TABLE_LIMITS.mirrorsInFlight })),
+  });
+}
+
 /** Routes whose cutover is between two of these backends. */
 function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
   const ids = backends.map((backend) => backend.id);
@@ -200,8 +216,13 @@ function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
       trailers: fc.boolean(),
       expose: fc.boolean(),
       rollback: rollbackArbitrary,
+      mirror: fc.constant(null),
       rollout: fc.option(planArbitrary.map((plan) => structuredClone(plan))),
-    });
+    }).chain((route) =>
+      fc
+        .option(mirrorArbitrary(ids, route.sticky.keys.length > 0))
+        .map((mirror): Route => ({ ...route, mirror })),
+    );
   });
 }
 

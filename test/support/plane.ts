@@ -85,6 +85,7 @@ export async function startPlane(
     close: () =>
       new Promise((resolve) => {
         plane.pool.closeIdle();
+        plane.shadows.close();
         // The listener closes the descriptor: closing `bound` too could hit one that was opened since.
         listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, resolve);
       }),
@@ -108,6 +109,7 @@ function tableOf(revision: number, change: Partial<Route>, ports: Backends): Tab
     trailers: false,
     expose: false,
     rollback: DEFAULT_ROLLBACK,
+    mirror: null,
     rollout: null,
     ...change,
   };

@@ -41,6 +41,7 @@ describe("GET /v1/routes/{id}/health", () => {
       judgement: null,
       braked: false,
       rollout: null,
+      mirror: null,
     });
   });
 
@@ -65,6 +66,33 @@ describe("GET /v1/routes/{id}/health", () => {
     const shown = judgement as { evidence: { rollback: { all: number } }; slow: { threshold_ms: unknown }[] };
     expect(Math.floor(shown.evidence.rollback.all)).toBe(6);
     expect(shown.slow.map(({ threshold_ms }) => threshold_ms)).toEqual([null, null, null, null]);
+  });
+
+  test("shows what became of the copies of a route with a mirror", async () => {
+    const { call, parts } = await adminStage();
+    const { route } = (await call("GET", "/v1/routes/shop")).json;
+    await call("PUT", "/v1/routes/shop", {
+      body: { ...(route as object), mirror: { to: "fresh", percent: 12.5 } },
+    });
+    const mirror = { to: "fresh", percent: 12.5, sampled: 0, answered: 0, in_flight: 0, dropped: {} };
+    expect((await call("GET", "/v1/routes/shop/health")).json).toMatchObject({ mirror });
+    parts.sampler.report(
+      "0.1",
+      IDLE_WORKER,
+      [],
+      [
+        ["shop", "sampled", 9],
+        ["shop", "answered", 5],
+        ["shop", "body_too_large", 3],
+      ],
+    );
+    expect((await call("GET", "/v1/routes/shop/health")).json["mirror"]).toEqual({
+      ...mirror,
+      sampled: 9,
+      answered: 5,
+      in_flight: 1,
+      dropped: { body_too_large: 3 },
+    });
   });
 
   test("says that a route is braked here", async () => {

@@ -99,6 +99,22 @@ describe("a scrape", () => {
     expect(valueOf(text, 'crossfade_retries_total{route="shop",backend="fresh"}')).toBe(3);
   });
 
+  test("counts what became of copies, apart from how many were to be made", async () => {
+    const { sampler, metrics } = stage();
+    expect(await metrics.scrape()).not.toContain("crossfade_shadow_total{");
+    const copies = [
+      ["shop", "sampled", 9],
+      ["shop", "answered", 5],
+      ["shop", "busy", 2],
+    ] as const;
+    sampler.report("0.10", worker, [], copies);
+    const text = await metrics.scrape();
+    expect(valueOf(text, 'crossfade_shadow_sampled_total{route="shop"}')).toBe(9);
+    expect(valueOf(text, 'crossfade_shadow_total{route="shop",result="answered"}')).toBe(5);
+    expect(valueOf(text, 'crossfade_shadow_total{route="shop",result="busy"}')).toBe(2);
+    expect(text).not.toContain('result="sampled"');
+  });
+
   test("shows connections, workers, the table and the build", async () => {
     const { sampler, metrics } = stage();
     sampler.report("1.11", { ...worker, loopUtilization: 0.5 }, []);

@@ -178,6 +178,42 @@ describe("differenceOf", () => {
   });
 });
 
+describe("a mirror in a difference", () => {
+  const LEAST = { to: "new", percent: 10 };
+
+  it("is told by its backend and its percent when it comes and goes", () => {
+    const [without, having] = [{}, { mirror: LEAST }].map((keys) =>
+      documentOf(tableWith({ ...SHOP, ...keys })),
+    );
+    if (without === undefined || having === undefined) throw new Error("there are two");
+    expect(differenceOf(without, having)).toEqual(["route shop: mirror none -> 10 % to new"]);
+    expect(differenceOf(having, without)).toEqual(["route shop: mirror 10 % to new -> none"]);
+    expect(differenceOf(null, having).at(-1)).toBe(
+      "route shop: added, legacy 100 %, new 0 %, mirror 10 % to new",
+    );
+  });
+
+  it("is told part by part when it changes", () => {
+    const match = { path: "/a", headers: { "x-a": "1" } };
+    const bounds = { max_body: "1MiB", timeout: "1s", concurrency: 9 };
+    const changed = { to: "other", percent: 0.5, by: "random", methods: ["GET"], match, ...bounds };
+    const [was, is] = [LEAST, changed].map((mirror) => documentOf(tableWith({ ...SHOP, mirror })));
+    if (was === undefined || is === undefined) throw new Error("there are two");
+    expect(differenceOf(was, is)).toEqual([
+      "route shop: mirror.to new -> other",
+      "route shop: mirror.percent 10 % -> 0.5 %",
+      "route shop: mirror.by bucket -> random",
+      "route shop: mirror.methods loses HEAD",
+      "route shop: mirror.methods loses OPTIONS",
+      "route shop: mirror.match.path prefix / -> prefix /a",
+      'route shop: mirror.match.headers gains x-a="1"',
+      "route shop: mirror.max_body 64 KiB -> 1 MiB",
+      "route shop: mirror.timeout 10 s -> 1 s",
+      "route shop: mirror.concurrency 256 -> 9",
+    ]);
+  });
+});
+
 describe("a rollout in a difference", () => {
   const PLAN = { steps: [5, 50, 100] };
   const gate = { at: "pre-flight", url: "https://g.example/", timeout: "10s" };

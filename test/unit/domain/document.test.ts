@@ -253,7 +253,6 @@ describe("unknown keys", () => {
 
   test("of a later version are called that", () => {
     const message = (key: string) => `"${key}" is not supported by this version`;
-    expect(shopProblems({ mirror: {} })).toEqual({ mirror: message("mirror") });
     const backends = { one: { endpoints: ["http://h"], health: {} } };
     expect(problemsOf(decodeDocument({ backends, routes: [] }))).toEqual([
       { path: "/backends/one/health", message: message("health") },

@@ -40,6 +40,22 @@ test("a draw is explained as one", () => {
   );
 });
 
+test("a copy is explained by the client that it depends on, or as a matter of chance", () => {
+  const last = (keys: object, fields: [string, string][]): string | undefined =>
+    explained({ sticky: { keys: ["cookie:uid"] }, ...keys }, "http://shop.org/", fields).steps.at(-1);
+  const mirror = { to: "new", percent: 40 };
+  const told = ["u1", "u2", "u3", "u4", "u5", "u6"].map((user) => {
+    const isCopied = bucketOf("legacy/new", user) >= 60_000;
+    const step = isCopied ? "a copy goes to new, whose answer is thrown away" : "no copy goes to new";
+    expect(last({ mirror }, [["Cookie", `uid=${user}`]])).toBe(step);
+    return step;
+  });
+  expect(new Set(told).size).toBe(2);
+  expect(last({ mirror: { ...mirror, by: "random" } }, [["Cookie", "uid=u1"]])).toBe(
+    "of such requests up to 40 % have a copy at new",
+  );
+});
+
 test("a pin is explained as one", () => {
   const found = explained({ pins: [{ header: "x-pin", to: "new" }] }, "/", [["X-Pin", "1"]]);
   expect(found).toMatchObject({ backend: "new", bucket: null });
