@@ -17,7 +17,7 @@ import { askGate } from "./control/gates.ts";
 import { Journal } from "./control/journal.ts";
 import { Members } from "./control/members.ts";
 import { ownInstance } from "./control/own_instance.ts";
-import { Publisher, type PublisherParts, type Served } from "./control/publisher.ts";
+import { Publisher, type PublisherParts } from "./control/publisher.ts";
 import { Rollouts } from "./control/rollouts.ts";
 import { PACE } from "./control/roster.ts";
 import { Sampler } from "./control/sampler.ts";
@@ -156,7 +156,7 @@ function assemble({ settings, load, log, stack }: RunParts, open: OpenStore) {
   const brakes = new Brakes(join(settings.runDir, BRAKES), log);
   const publisher = new Publisher({ store, fleet, clock, log, journal, brakes, warnings, ...ofGuard });
   stack.defer(() => publisher.stop());
-  const own = ownInstance({ fleet, publisher, source: () => sourceOf(publisher) });
+  const own = ownInstance({ fleet, publisher });
   const runId = systemRandom().id();
   const { instance: id } = settings;
   const me = { registry, id, run: runId, pid: process.pid, version, own };
@@ -206,11 +206,6 @@ function isFirst(members: Members): boolean {
     .instances()
     .filter(({ isUnknown, status }) => !isUnknown && status?.state === "serving");
   return serving[0]?.isSelf === true;
-}
-
-function sourceOf(publisher: Publisher): { readonly from: Served["from"]; readonly detail: string | null } {
-  const { from, fault } = publisher.served();
-  return { from, detail: fault };
 }
 
 function readFile({ configPath, flags }: MainOptions): ReturnType<typeof readSettings> {

@@ -6,7 +6,7 @@ import { writePercent } from "../domain/quantity.ts";
 import type { MirrorPolicy } from "../domain/route.ts";
 import type { WindowFigures } from "../domain/window.ts";
 import { answer } from "./answers.ts";
-import { noSuchRoute, readCurrent, routeOf } from "./current.ts";
+import { answerRoute } from "./current.ts";
 import { endpoint, noQuery, type Endpoint } from "./endpoint.ts";
 import type { AdminParts } from "./parts.ts";
 import { encodeBrief, encodeJudgement, viewRollout } from "./rollout_view.ts";
@@ -32,26 +32,22 @@ export function healthApi(parts: AdminParts): Endpoint[] {
         },
       },
       faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
-      async handle(call) {
-        const id = call.param("id");
-        const current = await readCurrent(parts.commands);
-        const route = routeOf(current, id);
-        if (route === null) return noSuchRoute(current, id);
-        const { revision, document } = current;
-        const known = parts.rollouts.verdict(route.id);
-        const rollout = viewRollout(parts, document, route);
-        const health: HealthAnswer = {
-          revision,
-          route: route.id,
-          instances: parts.members.counted(),
-          backends: parts.sampler.health(route).backends.map(encodeHealth),
-          judgement: known === null ? null : encodeJudgement(route, known.verdict),
-          braked: parts.brakes.has(route.id),
-          rollout: rollout === null ? null : encodeBrief(rollout),
-          mirror: encodeMirrored(route.mirror, parts.sampler.shadows.of(route.id)),
-        };
-        return answer(health, { revision });
-      },
+      handle: (call) =>
+        answerRoute(parts.commands, call.param("id"), (route, { revision, document }) => {
+          const known = parts.rollouts.verdict(route.id);
+          const rollout = viewRollout(parts, document, route);
+          const health: HealthAnswer = {
+            revision,
+            route: route.id,
+            instances: parts.members.counted(),
+            backends: parts.sampler.health(route).backends.map(encodeHealth),
+            judgement: known === null ? null : encodeJudgement(route, known.verdict),
+            braked: parts.brakes.has(route.id),
+            rollout: rollout === null ? null : encodeBrief(rollout),
+            mirror: encodeMirrored(route.mirror, parts.sampler.shadows.of(route.id)),
+          };
+          return answer(health, { revision });
+        }),
     }),
   ];
 }

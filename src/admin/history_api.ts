@@ -5,10 +5,8 @@ import { withoutStates } from "../domain/stored.ts";
 import { HISTORY_PAGE_MAX, type AuditEntry } from "../store/store.ts";
 import { answer, refusal } from "./answers.ts";
 import { endpoint, invalid, type Endpoint, noQuery } from "./endpoint.ts";
-import { readShape } from "./input.ts";
 import type { AdminParts } from "./parts.ts";
-import { reasonBody } from "./shapes.ts";
-import { answerWrite, authorOf, writeAnswers, writeQuery } from "./writes.ts";
+import { answerWrite, readAuthor, writeAnswers, writeQuery } from "./writes.ts";
 
 /** Entries of a page unless told otherwise. */
 const PAGE_DEFAULT = 50;
@@ -66,9 +64,9 @@ export function historyApi(parts: AdminParts): Endpoint[] {
       async handle(call) {
         const revision = revisionOf(call.param("revision"));
         if (revision === null) return noSuchRevision(call.param("revision"));
-        const body = readShape(reasonBody, call.body ?? {});
-        if (!body.ok) return invalid(body.problems);
-        const outcome = await parts.commands.restore(revision, authorOf(call, body.value.reason));
+        const author = readAuthor(call);
+        if (!author.ok) return invalid(author.problems);
+        const outcome = await parts.commands.restore(revision, author.value);
         return answerWrite(parts, call, outcome);
       },
     }),

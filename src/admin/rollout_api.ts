@@ -4,13 +4,11 @@ import type { PersonEvent } from "../domain/rollout_event.ts";
 import { encodePlan } from "../domain/rollout_plan.ts";
 import { encodeRollout } from "../domain/rollout_state.ts";
 import { answer, refusal } from "./answers.ts";
-import { noSuchRoute, readCurrent, routeOf } from "./current.ts";
+import { answerRoute } from "./current.ts";
 import { endpoint, invalid, noQuery, type Endpoint } from "./endpoint.ts";
-import { readShape } from "./input.ts";
 import type { AdminParts } from "./parts.ts";
 import { viewRollout } from "./rollout_view.ts";
-import { reasonBody } from "./shapes.ts";
-import { answerWrite, authorOf, writeAnswers, writeQuery } from "./writes.ts";
+import { answerWrite, authorOf, readAuthor, writeAnswers, writeQuery } from "./writes.ts";
 
 /** What a person may want, and what it does. */
 const MOVES: Readonly<Record<Exclude<PersonEvent["type"], "rolledBack">, string>> = {
@@ -37,30 +35,24 @@ function showing(parts: AdminParts): Endpoint {
     query: noQuery,
     answers: { 200: { description: "Plan and state", shape: "RolloutAnswer", etag: true } },
     faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
-    async handle(call) {
-      const id = call.param("id");
-      const current = await readCurrent(parts.commands);
-      const route = routeOf(current, id);
-      if (route === null) return noSuchRoute(current, id);
-      const { revision, document } = current;
-      const view = viewRollout(parts, document, route);
-      if (view === null) {
-        const { code, detail } = noPlan(id);
-        return refusal(code, detail);
-      }
-      const { plan, state, lines, frozen } = view;
-      return answer(
-        {
+    handle: (call) =>
+      answerRoute(parts.commands, call.param("id"), (route, { revision, document }) => {
+        const view = viewRollout(parts, document, route);
+        if (view === null) {
+          const { code, detail } = noPlan(route.id);
+          return refusal(code, detail);
+        }
+        const { plan, state, lines, frozen } = view;
+        const shown = {
           revision,
           route: route.id,
           plan: encodePlan(plan),
           state: encodeRollout(state),
           lines,
           frozen_until: frozen === null ? null : new Date(frozen.untilMs).toISOString(),
-        },
-        { revision },
-      );
-    },
+        };
+        return answer(shown, { revision });
+      }),
   });
 }
 
@@ -111,9 +103,9 @@ function moving(parts: AdminParts, move: keyof typeof MOVES): Endpoint {
     faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
     async handle(call) {
       const id = call.param("id");
-      const body = readShape(reasonBody, call.body ?? {});
-      if (!body.ok) return invalid(body.problems);
-      const author = authorOf(call, body.value.reason);
+      const read = readAuthor(call);
+      if (!read.ok) return invalid(read.problems);
+      const author = read.value;
       const event = { type: move, nowMs: Math.trunc(parts.clock.wallMs()), reason: author.reason };
       const outcome = await parts.commands.moveRollout(id, event, author);
       if (!outcome.ok) return answerWrite(parts, call, outcome);

@@ -2,12 +2,10 @@
 import { encodeRoute } from "../domain/document.ts";
 import { isMap } from "../domain/examine.ts";
 import { answer } from "./answers.ts";
-import { noSuchRoute, readCurrent, routeOf } from "./current.ts";
+import { answerRoute, readCurrent } from "./current.ts";
 import { endpoint, invalid, noQuery, type Endpoint } from "./endpoint.ts";
-import { readShape } from "./input.ts";
 import type { AdminParts } from "./parts.ts";
-import { reasonBody } from "./shapes.ts";
-import { answerWrite, authorOf, writeAnswers, writeQuery } from "./writes.ts";
+import { answerWrite, authorOf, readAuthor, writeAnswers, writeQuery } from "./writes.ts";
 
 /** /v1/routes, one route, its weights and its rollback. */
 export function routesApi(parts: AdminParts): Endpoint[] {
@@ -39,14 +37,10 @@ function readingRoutes(parts: AdminParts): Endpoint[] {
       query: noQuery,
       answers: { 200: { description: "The route", shape: "RouteAnswer", etag: true } },
       faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
-      async handle(call) {
-        const id = call.param("id");
-        const current = await readCurrent(parts.commands);
-        const route = routeOf(current, id);
-        if (route === null) return noSuchRoute(current, id);
-        const { revision } = current;
-        return answer({ revision, route: encodeRoute(route) }, { revision });
-      },
+      handle: (call) =>
+        answerRoute(parts.commands, call.param("id"), (route, { revision }) =>
+          answer({ revision, route: encodeRoute(route) }, { revision }),
+        ),
     }),
   ];
 }
@@ -117,10 +111,9 @@ function movingTraffic(parts: AdminParts): Endpoint[] {
       answers: writeAnswers,
       faults: ["NOT_FOUND", "STORE_UNAVAILABLE"],
       async handle(call) {
-        const body = readShape(reasonBody, call.body ?? {});
-        if (!body.ok) return invalid(body.problems);
-        const author = authorOf(call, body.value.reason);
-        return answerWrite(parts, call, await parts.commands.rollback(call.param("id"), author));
+        const author = readAuthor(call);
+        if (!author.ok) return invalid(author.problems);
+        return answerWrite(parts, call, await parts.commands.rollback(call.param("id"), author.value));
       },
     }),
   ];

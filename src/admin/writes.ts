@@ -1,13 +1,14 @@
 /** What all writes of the admin API share: who, why and on what condition; the outcome; waiting for the workers. */
 import { z } from "zod";
-import { Fault } from "../base/fault.ts";
+import { Fault, type Result } from "../base/fault.ts";
 import type { Author, Outcome } from "../control/attempt.ts";
 import { closed } from "../domain/examine.ts";
 import { readDuration } from "../domain/quantity.ts";
 import { answer, refusal } from "./answers.ts";
 import type { AnswerSpec, Call } from "./endpoint.ts";
+import { readShape } from "./input.ts";
 import type { AdminParts } from "./parts.ts";
-import { reasonSchema } from "./shapes.ts";
+import { reasonBody, reasonSchema } from "./shapes.ts";
 
 /** How long a write waits for the workers of all instances unless told otherwise. */
 const WAIT_DEFAULT_MS = 5_000;
@@ -68,6 +69,12 @@ export function authorOf(call: Call<WriteQuery>, bodyReason?: string): Author {
     ...(call.idempotency === undefined ? {} : { idempotency: call.idempotency }),
     ...(call.query.dry_run === "true" ? { dryRun: true } : {}),
   };
+}
+
+/** The same for a write whose body holds a reason and nothing else, or is left out. */
+export function readAuthor(call: Call<WriteQuery>): Result<Author> {
+  const body = readShape(reasonBody, call.body ?? {});
+  return body.ok ? { ok: true, value: authorOf(call, body.value.reason) } : body;
 }
 
 /**

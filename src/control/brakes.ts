@@ -1,8 +1,7 @@
 /** Routes that this instance keeps on legacy whatever the table says, because it could not be changed in time. */
-import { readFileSync } from "node:fs";
 import type { Logger } from "../base/logger.ts";
 import type { Document, TableSpec } from "../domain/route.ts";
-import { replaceFile } from "../store/file.ts";
+import { readIfThere, replaceFile } from "../store/file.ts";
 
 /** Why a route is braked, and how the audit log shall tell it. */
 export interface Brake {
@@ -43,6 +42,11 @@ export class Brakes {
     return this.#brakes.has(route);
   }
 
+  /** The brake of a route, if it is on. */
+  of(route: string): Brake | undefined {
+    return this.#brakes.get(route);
+  }
+
   /** Puts one on; the first reason stays. False when it was on. */
   put(brake: Brake): boolean {
     if (this.#brakes.has(brake.route) || this.#brakes.size >= BRAKES_MAX) return false;
@@ -76,13 +80,13 @@ export class Brakes {
 
   #read(): Brake[] {
     try {
-      const list: unknown = JSON.parse(readFileSync(this.#path, "utf8"));
+      const text = readIfThere(this.#path);
+      if (text === null) return [];
+      const list: unknown = JSON.parse(text);
       if (!Array.isArray(list)) throw new TypeError("it is no list");
       return list.filter(isBrake).slice(0, BRAKES_MAX);
     } catch (error) {
-      const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
-      if (!isMissing)
-        this.#log.error({ path: this.#path, detail: textOf(error) }, "the brakes cannot be read");
+      this.#log.error({ path: this.#path, detail: textOf(error) }, "the brakes cannot be read");
       return [];
     }
   }

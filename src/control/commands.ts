@@ -120,7 +120,7 @@ export class Commands {
 
   /** Puts the first table into an empty store; otherwise changes nothing. */
   async seed(document: Document): Promise<Outcome> {
-    const author = { actor: "crossfade", reason: "the store was empty" };
+    const author = { actor: MACHINE, reason: "the store was empty" };
     return this.#change("seed", author, (base) => decided(base.revision === 0 ? document : documentOf(base)));
   }
 

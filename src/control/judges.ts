@@ -4,7 +4,7 @@ import type { RolloutState } from "../domain/rollout_words.ts";
 import { SHARES_TOTAL, type Route } from "../domain/route.ts";
 import type { Verdict } from "../domain/verdict.ts";
 import { type Judged, NOTHING_JUDGED } from "../domain/window.ts";
-import type { Addition } from "./sampler.ts";
+import { keyOf, type Addition } from "./sampler.ts";
 
 /** Judges at a time, at 35 KiB each at most. Routes beyond that are not judged, and a warning says so. */
 const JUDGES_MAX = 1_000;
@@ -29,6 +29,8 @@ export interface RouteVerdict {
 }
 
 interface Case {
+  /** The very route that it was last asked for: the same object has the same policy. */
+  route: Route;
   readonly policyText: string;
   readonly judge: RouteJudge;
   stage: number;
@@ -104,16 +106,20 @@ export class Judges {
   }
 
   #caseOf({ route, candidateShares, state }: JudgedRoute): Case | null {
-    const policyText = JSON.stringify([route.rollback, route.cutover]);
     const found = this.#cases.get(route.id);
-    if (found?.policyText === policyText) return found;
+    if (found?.route === route) return found;
+    const policyText = JSON.stringify([route.rollback, route.cutover]);
+    if (found?.policyText === policyText) {
+      found.route = route;
+      return found;
+    }
     if (found === undefined && candidateShares === 0 && state === null) return null;
     if (found === undefined && this.#cases.size >= JUDGES_MAX) {
       this.#unjudged++;
       return null;
     }
     const judge = new RouteJudge(policyOf(route));
-    const made: Case = { policyText, judge, stage: 0, stepSinceMs: 0, verdict: null };
+    const made: Case = { route, policyText, judge, stage: 0, stepSinceMs: 0, verdict: null };
     this.#cases.set(route.id, made);
     return made;
   }
@@ -139,9 +145,4 @@ function policyOf({ rollback }: Route): JudgePolicy {
   if (rollback === null) return JUDGE_DEFAULTS;
   const { on, tolerance, falseAlarm } = rollback;
   return { ...JUDGE_DEFAULTS, on, tolerance, falseAlarm };
-}
-
-// The names of routes and backends hold no spaces.
-function keyOf(route: string, backend: string): string {
-  return `${route} ${backend}`;
 }

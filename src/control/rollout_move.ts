@@ -83,9 +83,9 @@ export function stateOf(document: Document, id: string): RolloutState | null {
   return document.rollouts.find(({ route }) => route === id)?.state ?? null;
 }
 
-/** The event with which the judge takes a route back. */
-export function alarmOf(reason: string, nowMs: number): Tick {
-  const verdict = { action: "rollback", signal: null, reason, proven: false } as const;
+/** The event with which the judge takes a route back. `signal`: what speaks against the candidate, if that is known. */
+export function alarmOf(reason: string, nowMs: number, signal: string | null = null): Tick {
+  const verdict = { action: "rollback", signal, reason, proven: false } as const;
   return { type: "tick", nowMs, verdict, stepSinceMs: 0, candidateRequests: 0, frozen: null, storeOk: true };
 }
 

@@ -15,6 +15,7 @@ import type { MoveOutcome } from "./commands.ts";
 import type { EventSink } from "./fleet_news.ts";
 import type { GateOutcome, GateStory } from "./gates.ts";
 import { Judges, type JudgedRoute, type RouteVerdict } from "./judges.ts";
+import { alarmOf, MACHINE } from "./rollout_move.ts";
 import type { AdditionListener } from "./sampler.ts";
 
 /** A rollback that is not committed after this long is carried out by the brake. In milliseconds. */
@@ -53,8 +54,8 @@ export interface RolloutsParts {
   readonly journal: EventSink;
 }
 
-/** The name in the audit log for what nobody asked for. */
-const MACHINE = { actor: "crossfade", reason: "" } as const;
+/** Who asks for what nobody asked for; the reasons come from the state. */
+const AUTHOR = { actor: MACHINE, reason: "" } as const;
 
 /**
  * Judges every route and moves every plan, four times a second.
@@ -123,7 +124,7 @@ export class Rollouts {
   }
 
   #look({ route, candidateShares, state }: JudgedRoute): void {
-    const brake = this.#parts.brakes.list().find((other) => other.route === route.id);
+    const brake = this.#parts.brakes.of(route.id);
     if (brake !== undefined) return this.#attempt(route.id, () => this.#commitBrake(route, state, brake));
     const known = this.#judges.verdict(route.id);
     const isGuarded = route.rollback !== null && state?.phase !== "decommissioned";
@@ -202,21 +203,8 @@ export class Rollouts {
     if (state === null || route.rollout === null || state.candidateShares === 0) {
       return isChanged(await commands.rollBackByItself(route.id, reason));
     }
-    const verdict: Judgement = {
-      action: "rollback",
-      signal: known?.verdict.signal ?? null,
-      reason,
-      proven: false,
-    };
-    const event: Tick = {
-      type: "tick",
-      nowMs: Math.trunc(clock.wallMs()),
-      verdict,
-      stepSinceMs: state.stepSinceMs,
-      candidateRequests: 0,
-      frozen: null,
-      storeOk: true,
-    };
+    const signal = known?.verdict.signal ?? null;
+    const event = alarmOf(reason, Math.trunc(clock.wallMs()), signal);
     return this.#move(route, (current) => (current.candidateShares === 0 ? null : event));
   }
 
@@ -254,7 +242,7 @@ export class Rollouts {
     route: Route,
     event: (state: RolloutState, plan: RolloutPlan) => RolloutEvent | null,
   ): Promise<boolean> {
-    const outcome = await this.#parts.commands.moveRollout(route.id, event, MACHINE);
+    const outcome = await this.#parts.commands.moveRollout(route.id, event, AUTHOR);
     if (!isChanged(outcome) || !outcome.ok) return false;
     for (const effect of outcome.effects) this.#carryOut(route, outcome.state, effect);
     return true;

@@ -5,6 +5,7 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   statSync,
   writeSync,
@@ -64,6 +65,16 @@ export function replaceFile(path: string, text: string): void {
     closeSync(file);
   }
   renameSync(beside, path);
+}
+
+/** The text of a file, or null when there is none. Throws the error of the file system. */
+export function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (isErrno(error) && error.code === "ENOENT") return null;
+    throw error;
+  }
 }
 
 /**

@@ -1,7 +1,6 @@
 /** The last good table on this machine's disk, for a start while the store cannot be reached. */
-import { readFileSync } from "node:fs";
 import type { Logger } from "../base/logger.ts";
-import { replaceFile } from "./file.ts";
+import { readIfThere, replaceFile } from "./file.ts";
 import type { LineageTable } from "./lineage.ts";
 
 /** In the file: it tells this layout from later ones. */
@@ -44,14 +43,9 @@ export class LastTable {
 
   /** The table of this store in the file, or null when there is none that can be used: then the log says why. */
   read(): LineageTable | null {
-    let text: string;
     try {
-      text = readFileSync(this.#path, "utf8");
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) this.#refuse(error);
-      return null;
-    }
-    try {
+      const text = readIfThere(this.#path);
+      if (text === null) return null;
       const { storeName, table } = contentOf(JSON.parse(text));
       if (storeName === this.#storeName) return table;
       this.#log.info(

@@ -23,7 +23,8 @@ import {
   HISTORY_PAGE_MAX,
   IDEMPOTENCY_KEPT_MAX,
   IDEMPOTENCY_KEPT_MS,
-  LOADED_MAX,
+  assertHistory,
+  assertRevision,
   type AuditEntry,
   type Change,
   type CommitOutcome,
@@ -193,11 +194,7 @@ class RedisStore implements LineageStore {
   }
 
   async load(history: readonly StoredTable[]): Promise<boolean> {
-    assert(history.length >= 1 && history.length <= LOADED_MAX, "a history to load has 1 to 1,000 revisions");
-    history.forEach(({ revision }, index) => {
-      assertRevision(revision);
-      assert(revision > (history[index - 1]?.revision ?? 0), "the revisions of a history ascend");
-    });
+    assertHistory(history);
     const entries = newestOf(history.map(entryOf), this.#bytesMax);
     const last = entries.at(-1) as StagedEntry;
     const nonce = this.#random.id();
@@ -365,8 +362,4 @@ function batchesOf(entries: readonly StagedEntry[]): StagedEntry[][] {
     room -= entry.bytes;
   }
   return batches;
-}
-
-function assertRevision(revision: number): void {
-  assert(Number.isSafeInteger(revision) && revision >= 1, "a revision is a whole number from 1");
 }

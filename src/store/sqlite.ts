@@ -12,7 +12,8 @@ import {
   HISTORY_PAGE_MAX,
   IDEMPOTENCY_KEPT_MAX,
   IDEMPOTENCY_KEPT_MS,
-  LOADED_MAX,
+  assertHistory,
+  assertRevision,
   type AuditEntry,
   type Change,
   type CommitOutcome,
@@ -291,20 +292,6 @@ function prepareStatements(database: DatabaseSync) {
     forgetMany: prepare("DELETE FROM idempotency WHERE number <= ?"),
     dataVersion: prepare("PRAGMA data_version"),
   };
-}
-
-function assertRevision(revision: number): void {
-  assert(Number.isSafeInteger(revision) && revision >= 1, "a revision is a whole number from 1");
-}
-
-function assertHistory(history: readonly StoredTable[]): void {
-  assert(history.length >= 1 && history.length <= LOADED_MAX, "a history to load has 1 to 1000 revisions");
-  let before = 0;
-  for (const { revision } of history) {
-    assertRevision(revision);
-    assert(revision > before, "the revisions of a history ascend");
-    before = revision;
-  }
 }
 
 function jsonOf(document: unknown): string {

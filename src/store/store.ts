@@ -1,4 +1,5 @@
 /** RouteStore: where the routing table and its history live. Every implementation passes one contract suite. */
+import { assert } from "../base/fault.ts";
 
 /** Who changed the table, when, why, and what it did. Kept with every revision. */
 export interface AuditEntry {
@@ -113,4 +114,18 @@ export interface RouteStore {
    */
   load(history: readonly StoredTable[]): Promise<boolean>;
   close(): Promise<void>;
+}
+
+/** Revisions are whole numbers from 1. */
+export function assertRevision(revision: number): void {
+  assert(Number.isSafeInteger(revision) && revision >= 1, "a revision is a whole number from 1");
+}
+
+/** What `load` takes: 1 to LOADED_MAX revisions, ascending. */
+export function assertHistory(history: readonly StoredTable[]): void {
+  assert(history.length >= 1 && history.length <= LOADED_MAX, "a history to load has 1 to 1000 revisions");
+  for (const [index, { revision }] of history.entries()) {
+    assertRevision(revision);
+    assert(revision > (history[index - 1]?.revision ?? 0), "the revisions of a history ascend");
+  }
 }

@@ -110,7 +110,7 @@ export async function adminStage(
   const fleet = { status: () => [WORKER], watch: () => () => undefined };
   const circle = new MemoryCircle(clock);
   const registry = options.isShared === true ? new MemoryInstances(circle) : null;
-  const own = ownInstance({ fleet, publisher, source: () => ({ from: "store", detail: null }) });
+  const own = ownInstance({ fleet, publisher });
   const members = new Members({ registry, own, id: "here", run: "run-1", pid: 4000, ...facts, ...traffic });
   const told: Told = { verdicts: new Map(), braked: new Set(), warnings: [], rollbacks: [] };
   const parts: AdminParts = {

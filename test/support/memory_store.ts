@@ -6,7 +6,8 @@ import {
   HISTORY_PAGE_MAX,
   IDEMPOTENCY_KEPT_MAX,
   IDEMPOTENCY_KEPT_MS,
-  LOADED_MAX,
+  assertHistory,
+  assertRevision,
   type AuditEntry,
   type Change,
   type CommitOutcome,
@@ -102,12 +103,7 @@ export class MemoryStore implements RouteStore {
   }
 
   async load(history: readonly StoredTable[]): Promise<boolean> {
-    assert(history.length >= 1 && history.length <= LOADED_MAX, "a history to load has 1 to 1000 revisions");
-    for (const { revision } of history) assertRevision(revision);
-    const isAscending = history.every(
-      ({ revision }, index) => revision > (history[index - 1]?.revision ?? 0),
-    );
-    assert(isAscending, "the revisions of a history ascend");
+    assertHistory(history);
     this.#assertOpen();
     if (this.#data.revisions.length > 0) return false;
     this.#data.revisions = structuredClone([...history]);
@@ -149,8 +145,4 @@ export class MemoryStore implements RouteStore {
       }
     }
   }
-}
-
-function assertRevision(revision: number): void {
-  assert(Number.isSafeInteger(revision) && revision >= 1, "a revision is a whole number from 1");
 }

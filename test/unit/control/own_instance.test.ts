@@ -20,8 +20,8 @@ test("the state follows readiness, and the table's source is as it is told", asy
       readiness: () => readiness,
       waitApplied: (revision, timeoutMs) =>
         Promise.resolve({ applied: false, missing: [`${revision} in ${timeoutMs}`] }),
+      served: () => ({ revision: 7, from: "disk", fault: "no answer" }),
     },
-    source: () => ({ from: "disk", detail: "no answer" }),
   });
   expect(own.status()).toEqual({ state: "serving", servingFrom: "disk", store: "no answer", workers: [] });
   expect([own.appliedRevision(), own.warnings()]).toEqual([7, ["the disk is full"]]);
