@@ -114,7 +114,9 @@ export function readCompare(
 }
 
 /** A policy in the operator's form, without what equals its default; undefined when nothing is left. */
-export function encodeCompare(policy: ComparePolicy | null): unknown {
+export function encodeCompare(
+  policy: ComparePolicy | null,
+): Readonly<Record<string, unknown>> | typeof OFF | undefined {
   if (policy === null) return OFF;
   const map: Record<string, unknown> = {};
   if (policy.status !== DEFAULT_COMPARE.status) map["status"] = policy.status;

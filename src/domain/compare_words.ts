@@ -59,6 +59,14 @@ export const NOT_COMPARED_REASONS = [
   "too large",
   "too deep",
   "duplicate keys",
+  /** The content coding of a body is unknown or broken, or both bodies grow over the bound without it. */
+  "not decoded",
+  /** The client left before it had its whole answer, so there is nothing whole to compare with. */
+  "cut off",
+  /** More answers waited to be compared than may. */
+  "no room",
+  /** Of a second request to legacy: it was given up before legacy could answer. */
+  "no copy",
 ] as const;
 
 /** One of NOT_COMPARED_REASONS. */

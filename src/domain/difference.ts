@@ -1,4 +1,5 @@
 /** What changed between two tables, in lines that a person can read. */
+import { encodeCompare } from "./compare_policy.ts";
 import { DEFAULT_ROLLBACK } from "./failure.ts";
 import { encodeFreeze } from "./freeze.ts";
 import { writePercent, writeSize } from "./quantity.ts";
@@ -163,7 +164,17 @@ function mirrorParts(mirror: MirrorPolicy): Part[] {
     ["max_body", size(mirror.bodyBytesMax)],
     ["timeout", duration(mirror.timeoutMs)],
     ["concurrency", String(mirror.inFlightMax)],
+    ["compare", compareTexts(mirror.compare)],
   ];
+}
+
+/** What a policy says besides the defaults. */
+function compareTexts(policy: MirrorPolicy["compare"]): Part[1] {
+  if (policy === null) return "off";
+  const told = Object.entries(encodeCompare(policy) ?? {}).map(
+    ([key, value]) => `${key} ${JSON.stringify(value)}`,
+  );
+  return told.length === 0 ? "by default" : told.join(", ");
 }
 
 function describePlan({ steps }: RolloutPlan): string {

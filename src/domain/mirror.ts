@@ -1,10 +1,11 @@
 /** The mirror policy of a route: between the operator's form and the program's. */
+import { encodeCompare, readCompare } from "./compare_policy.ts";
 import { examineKeys } from "./examine.ts";
 import { encodeMatch, readMatch } from "./match.ts";
 import { type Findings, refuseRepeats, unknownBackendMessage, type PathPart } from "./problems.ts";
 import { durationMs, readPercent, sizeBytes, writeDuration, writePercent, writeSize } from "./quantity.ts";
 import { MIRRORED_METHODS, type BackendId, type MirrorPolicy, type Sticky } from "./route.ts";
-import { MIRROR_DEFAULTS, mirrorSchema } from "./schema.ts";
+import { MIRROR_DEFAULTS, mirrorOutline } from "./schema.ts";
 
 const DEFAULT_BODY_BYTES = sizeBytes(MIRROR_DEFAULTS.body);
 const DEFAULT_TIMEOUT_MS = durationMs(MIRROR_DEFAULTS.timeout);
@@ -29,7 +30,7 @@ export function readMirror(
 ): MirrorPolicy | null {
   if (input === undefined) return null;
   const before = findings.count;
-  const keys = examineKeys(mirrorSchema, input, path, findings);
+  const keys = examineKeys(mirrorOutline, input, path, findings);
   if (keys === undefined) return null;
   const { to, percent } = keys;
   if (to !== undefined && place.names?.includes(to) === false) {
@@ -42,6 +43,7 @@ export function readMirror(
   const methods = (keys.methods ?? MIRRORED_METHODS) as MirrorPolicy["methods"];
   refuseRepeats(methods, [...path, "methods"], findings);
   const match = readMatch(keys.match ?? {}, [...path, "match"], findings);
+  const compare = readCompare(keys.compare, [...path, "compare"], findings);
   if (findings.count > before || to === undefined || percent === undefined || match === null) return null;
   return {
     to: to as BackendId,
@@ -52,6 +54,7 @@ export function readMirror(
     bodyBytesMax: sizeBytes(keys.max_body ?? MIRROR_DEFAULTS.body),
     timeoutMs: durationMs(keys.timeout ?? MIRROR_DEFAULTS.timeout),
     inFlightMax: keys.concurrency ?? MIRROR_DEFAULTS.concurrency,
+    compare,
   };
 }
 
@@ -65,6 +68,8 @@ export function encodeMirror(mirror: MirrorPolicy, sticky: Sticky): Record<strin
   if (mirror.bodyBytesMax !== DEFAULT_BODY_BYTES) map["max_body"] = writeSize(mirror.bodyBytesMax);
   if (mirror.timeoutMs !== DEFAULT_TIMEOUT_MS) map["timeout"] = writeDuration(mirror.timeoutMs);
   if (mirror.inFlightMax !== MIRROR_DEFAULTS.concurrency) map["concurrency"] = mirror.inFlightMax;
+  const compare = encodeCompare(mirror.compare);
+  if (compare !== undefined) map["compare"] = compare;
   return map;
 }
 

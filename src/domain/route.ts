@@ -1,4 +1,5 @@
 /** The words of routing: backends, routes, what they match and how traffic is split. */
+import type { ComparePolicy } from "./compare_words.ts";
 import type { RolloutPlan, RolloutState } from "./rollout_words.ts";
 
 declare const brand: unique symbol;
@@ -150,6 +151,8 @@ export interface MirrorPolicy {
   readonly timeoutMs: number;
   /** Copies of the route that one worker has under way at most. */
   readonly inFlightMax: number;
+  /** How the two answers are compared; null: they are not. */
+  readonly compare: ComparePolicy | null;
 }
 
 /** Which requests, split how, sent where. */

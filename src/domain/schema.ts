@@ -1,5 +1,6 @@
 /** The shape of a table in the operator's form: one schema for files, the API, its description and the store. */
 import { z } from "zod";
+import { compareSchema } from "./compare_policy.ts";
 import { closed } from "./examine.ts";
 import { DEFAULT_ROLLBACK } from "./failure.ts";
 import { readSize } from "./quantity.ts";
@@ -64,7 +65,7 @@ export const MIRROR_DEFAULTS = { body: "64KiB", timeout: "10s", concurrency: 256
 
 /** What backends and mirrors will have in a later version. */
 const BACKEND_LATER = ["health"];
-const MIRROR_LATER = ["writes", "compare"];
+const MIRROR_LATER = ["writes"];
 
 const sizeError = `write a size up to 1MiB, such as "64KiB" or "512"`;
 const sizeSchema = z
@@ -164,7 +165,7 @@ const mirroredMethodSchema = text((method) =>
 );
 
 /** Which requests are sent to a second backend too, in the operator's form. */
-export const mirrorSchema = closed(
+const mirrorSchema = closed(
   {
     to: nameSchema.meta({ description: "The backend that gets the copies; its answers are thrown away" }),
     percent: percentSchema,
@@ -181,9 +182,16 @@ export const mirrorSchema = closed(
     concurrency: whole(1, TABLE_LIMITS.mirrorsInFlight)
       .optional()
       .meta({ description: "Copies under way per worker", default: MIRROR_DEFAULTS.concurrency }),
+    compare: z
+      .union([compareSchema, z.literal(["off", false])])
+      .optional()
+      .meta({ description: "How the two answers are compared; off: they are not" }),
   },
   MIRROR_LATER,
 );
+
+/** A mirror whose larger parts are still to be read, each by itself. */
+export const mirrorOutline = closed({ ...mirrorSchema.shape, compare: z.unknown().optional() }, MIRROR_LATER);
 
 /** Percent per backend of a cutover, adding up to 100; whoever is left out has 0. */
 export const weightsSchema = z.record(z.string(), percentSchema);

@@ -1,4 +1,5 @@
 /** The messages between the control process and its workers, and the options that workers get. */
+import type { ComparisonCounts } from "../domain/comparison_counts.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "./counters.ts";
 
@@ -78,6 +79,14 @@ export type ControlMessage =
   /** Starts another worker with the same listening sockets: for a control process that does not hold them. */
   | { readonly type: "spawn"; readonly worker: number };
 
+/** What one worker has compared of one route, as totals since it began to on this basis. */
+export interface ComparisonReport {
+  readonly route: string;
+  /** As comparisonBasis gives it. Counts of another basis begin anew, and never mix. */
+  readonly basis: string;
+  readonly counts: ComparisonCounts;
+}
+
 /** From a worker to the control process. */
 export type WorkerMessage =
   | {
@@ -105,6 +114,8 @@ export type WorkerMessage =
       readonly cells: readonly CellSnapshot[];
       /** Of the routes whose copies changed, or of all; absent without any, and from workers that make no copies. */
       readonly shadows?: readonly ShadowCount[];
+      /** Of the routes whose comparisons changed, once a second at most, or of all; absent without any. */
+      readonly comparisons?: readonly ComparisonReport[];
     }
   /** It stopped accepting; so many connections are still open. */
   | { readonly type: "draining"; readonly open: number };

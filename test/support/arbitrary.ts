@@ -1,5 +1,7 @@
 /** Random tables for property tests: every part of a document, valid and in the order that decoding gives. */
 import fc from "fast-check";
+import { DEFAULT_COMPARE } from "../../src/domain/compare_policy.ts";
+import type { ComparePolicy } from "../../src/domain/compare_words.ts";
 import { DEFAULT_ROLLBACK } from "../../src/domain/failure.ts";
 import { findShadowed } from "../../src/domain/order.ts";
 import { DURATION_MS_MAX } from "../../src/domain/quantity.ts";
@@ -167,6 +169,14 @@ const rollbackArbitrary: fc.Arbitrary<RollbackPolicy | null> = fc.oneof(
   }),
 );
 
+/** Some of what a mirror may say of comparing; test/property/compare.test.ts has all of it. */
+const COMPARE_POLICIES: readonly (ComparePolicy | null)[] = [
+  DEFAULT_COMPARE,
+  null,
+  { ...DEFAULT_COMPARE, status: false, headers: [], noisePercent: 0 },
+  { ...DEFAULT_COMPARE, body: "json", bodyBytesMax: 1000, ignore: [["a", "*"]], tolerance: 0.5 },
+];
+
 /** Mirrors to any of these backends. */
 function mirrorArbitrary(ids: readonly BackendId[], isSticky: boolean): fc.Arbitrary<MirrorPolicy> {
   return shape<MirrorPolicy>({
@@ -178,6 +188,7 @@ function mirrorArbitrary(ids: readonly BackendId[], isSticky: boolean): fc.Arbit
     bodyBytesMax: fc.oneof(fc.constant(65_536), fc.integer({ min: 0, max: TABLE_LIMITS.retryBodyBytes })),
     timeoutMs: fc.oneof(fc.constant(10_000), durationArbitrary),
     inFlightMax: fc.oneof(fc.constant(256), fc.integer({ min: 1, max: TABLE_LIMITS.mirrorsInFlight })),
+    compare: fc.constantFrom(...COMPARE_POLICIES),
   });
 }
 

@@ -15,6 +15,7 @@ export const ALL: MirrorPolicy = {
   bodyBytesMax: 65_536,
   timeoutMs: 10_000,
   inFlightMax: 256,
+  compare: null,
 };
 /** Bytes. */
 export const MIB = 1024 * 1024;

@@ -23,6 +23,7 @@ const OPEN_BUILTINS = new Set([
   "node:timers/promises",
   "node:url",
   "node:util",
+  "node:zlib",
 ]);
 
 /** Globals that reach outside the program. */

@@ -1,5 +1,6 @@
 /** The mirror policy of a route: what it says when it says little, what it may say, and which requests have a copy. */
 import { describe, expect, test } from "vitest";
+import { DEFAULT_COMPARE } from "../../../src/domain/compare_policy.ts";
 import { encodeRoute } from "../../../src/domain/document.ts";
 import { pick } from "../../../src/domain/pick.ts";
 import { isSampled } from "../../../src/domain/sampling.ts";
@@ -28,6 +29,7 @@ describe("a route", () => {
       bodyBytesMax: 65_536,
       timeoutMs: 10_000,
       inFlightMax: 256,
+      compare: DEFAULT_COMPARE,
     });
     expect(encodeRoute(route)).toEqual({ ...SHOP, split: SPLIT, mirror: LEAST });
   });
@@ -41,6 +43,8 @@ describe("a route", () => {
   test.each([
     [{ ...LEAST, percent: 0.001, by: "random" }],
     [{ ...LEAST, to: "other", methods: ["HEAD"], max_body: "1MiB", timeout: "250ms", concurrency: 1024 }],
+    [{ ...LEAST, compare: "off" }],
+    [{ ...LEAST, compare: { ignore: ["/updatedAt", "/items/*/id"], noise: 100 } }],
     [{ ...LEAST, match: { path: "/a", headers: { "x-a": "1", "x-b": true } } }],
     [{ ...LEAST, match: { regex: "/a|/b", query: { q: true }, cookies: { c: "d" } } }],
   ])("may say %j", (mirror) => {
@@ -60,7 +64,8 @@ describe("a route", () => {
     [{ ...LEAST, methods: ["POST"] }, "mirror/methods/0", safe],
     [{ ...LEAST, methods: ["GET", "GET"] }, "mirror/methods/1", "the same as entry 0 of this list"],
     [{ ...LEAST, writes: true }, "mirror/writes", '"writes" is not supported by this version'],
-    [{ ...LEAST, compare: {} }, "mirror/compare", '"compare" is not supported by this version'],
+    [{ ...LEAST, compare: { ignore: ["a"] } }, "mirror/compare/ignore/0", expect.stringMatching(/"\/"/)],
+    [{ ...LEAST, compare: "on" }, "mirror/compare", expect.stringMatching(/^write "off" or a map/)],
     [
       { ...LEAST, match: { path: "/a", exact: "/b" } },
       "mirror/match/exact",
