@@ -51,6 +51,14 @@ export interface AnswerSummary {
   readonly fault: FaultCode | null;
 }
 
+/** An answer as it came, its body still in its content coding. */
+export interface CapturedAnswer extends Omit<AnswerSummary, "body" | "bodyLength" | "isBodyWhole"> {
+  /** The value of Content-Encoding; empty without. */
+  readonly codings: string;
+  /** The body; null when it was longer than is kept, or cut. */
+  readonly bytes: Uint8Array | null;
+}
+
 /** Why two answers were not compared. Each is shown and counted by itself. */
 export const NOT_COMPARED_REASONS = [
   "both failed",

@@ -1,5 +1,5 @@
 /** What comparisons of a route are made of, as a short text: counts of different ones are never added up. */
-import { encodeCompare } from "./compare_policy.ts";
+import type { ComparePolicy } from "./compare_words.ts";
 import type { BackendId, Route } from "./route.ts";
 import { hashOf } from "./split.ts";
 
@@ -27,7 +27,14 @@ export function comparedPair({ cutover, mirror }: Pick<Route, "cutover" | "mirro
  */
 export function comparisonBasis(route: Pick<Route, "cutover" | "mirror">): string | null {
   const pair = comparedPair(route);
-  if (pair === null) return null;
-  const text = JSON.stringify([pair.legacy, pair.candidate, encodeCompare(route.mirror?.compare ?? null)]);
+  const policy = route.mirror?.compare ?? null;
+  if (pair === null || policy === null) return null;
+  const text = JSON.stringify([pair.legacy, pair.candidate, valuesOf(policy)]);
   return ["1", "2"].map((salt) => hashOf(salt, text).toString(16).padStart(8, "0")).join("");
+}
+
+/** In an order of their own, so that nobody's order of keys matters. */
+function valuesOf(policy: ComparePolicy): readonly unknown[] {
+  const names = Object.keys(policy).toSorted() as (keyof ComparePolicy)[];
+  return names.map((name) => policy[name]);
 }

@@ -1,5 +1,7 @@
 /** The routing table in the form that answers requests: compiled once per revision, then only read. */
 import { assert } from "../base/fault.ts";
+import type { ComparePolicy } from "./compare_words.ts";
+import { comparedPair, comparisonBasis } from "./comparison_basis.ts";
 import { compareSpecificity, entriesOf } from "./order.ts";
 import {
   SHARES_TOTAL,
@@ -25,6 +27,18 @@ export interface RequestView {
   field(name: string): string | undefined;
 }
 
+/** How the answers to mirrored requests are compared. */
+export interface CompiledCompare {
+  readonly policy: ComparePolicy;
+  readonly basis: string;
+  readonly legacy: Backend;
+  readonly candidate: BackendId;
+  /** Lower-case names of the header fields that are looked at. */
+  readonly names: readonly string[];
+  /** Of SHARES_TOTAL compared requests so many go to legacy twice. */
+  readonly secondShares: number;
+}
+
 /** A mirror with its backend looked up, its expression compiled and its clients chosen. */
 export interface CompiledMirror {
   readonly policy: MirrorPolicy;
@@ -32,6 +46,8 @@ export interface CompiledMirror {
   readonly expression: RegExp | null;
   /** The buckets whose requests have copies: from the first up to, but not including, the second. */
   readonly buckets: readonly [number, number];
+  /** Null: answers are not compared. */
+  readonly compare: CompiledCompare | null;
 }
 
 /** A route with its backends looked up and its expression compiled. */
@@ -106,7 +122,21 @@ function compileMirror(route: Route, backends: Map<BackendId, Backend>): Compile
     backend,
     expression: expressionOf(policy.match.path),
     buckets: [first, first + policy.shares],
+    compare: compileCompare(route, backends),
   };
+}
+
+function compileCompare(route: Route, backends: Map<BackendId, Backend>): CompiledCompare | null {
+  // A control process of an earlier version knows of no comparisons and leaves the key out.
+  const policy = route.mirror?.compare ?? null;
+  if (policy === null) return null;
+  const [pair, basis] = [comparedPair(route), comparisonBasis(route)];
+  assert(pair !== null && basis !== null, `the mirror of route ${route.id} says how it compares`);
+  const legacy = backends.get(pair.legacy);
+  assert(legacy !== undefined, `route ${route.id} names backends of its table`);
+  const names = [...new Set(["content-type", ...policy.headers])];
+  const secondShares = Math.round((policy.noisePercent / 100) * SHARES_TOTAL);
+  return { policy, basis, legacy, candidate: pair.candidate, names, secondShares };
 }
 
 function expressionOf({ kind, value }: PathMatch): RegExp | null {

@@ -7,7 +7,7 @@ import { parseRequestHead } from "../http/parse.ts";
 import { accountRefusal } from "./account.ts";
 import { AnswerWriter } from "./answer.ts";
 import type { Timed } from "./deadlines.ts";
-import { Exchange, type Reply } from "./exchange.ts";
+import { Exchange } from "./exchange.ts";
 import { Inbox } from "./inbox.ts";
 import { Pace } from "./pace.ts";
 import {
@@ -23,6 +23,7 @@ import {
 } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import type { Plane } from "./plane.ts";
+import type { Reply } from "./reply.ts";
 
 /** What the connection's owner wants to know. */
 export interface DownstreamOwner {

@@ -10,38 +10,12 @@ import { Account } from "./account.ts";
 import { HeldBody } from "./held.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
+import type { Mirroring } from "./mirroring.ts";
 import type { ConnectionTaker } from "./pool.ts";
 import { backoffMs, idleMsMax, maySendAgain, mayTurn, type RetryBudget } from "./retry.ts";
-import type { Shadow } from "./shadow.ts";
+import type { Reply } from "./reply.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 import { viewOf } from "./view.ts";
-
-/** Where an exchange sends its answer: the client's side, free of how it is written. */
-export interface Reply {
-  /** The peer's address, and whether its forwarding fields are believed. */
-  readonly peerAddress: string;
-  readonly isPeerTrusted: boolean;
-  /** Tells the client to send the body that it announced. */
-  continue(): void;
-  /** Passes on an interim response, if the client understands it. */
-  interim(head: ResponseHead): void;
-  /** Begins the answer. `added`: complete field lines; `isLast`: the connection can't be used again. */
-  head(head: ResponseHead, body: BodyKind, options: { added: string; isLast: boolean }): void;
-  /** Turns the connection into a WebSocket: what comes from now on is the body, without an end of its own. */
-  upgrade(head: ResponseHead): void;
-  /** Sends a piece of the body; copies what it keeps. Gives whether more may follow; else `onWritable` tells. */
-  data(bytes: Buffer): boolean;
-  /** `trailers`: complete lines that may be passed on. */
-  end(trailers: string): void;
-  /** Answers with a fault instead of a response. */
-  fault(code: FaultCode, requestId: string): void;
-  /** Cuts the connection so that the client sees that the answer is not complete. */
-  cut(): void;
-  /** Sends what is still held back for joining. */
-  flush(): void;
-  pauseBody(): void;
-  resumeBody(): void;
-}
 
 /** A year, for the whole site, not for scripts. Not Secure: there may be no TLS in front. */
 const ISSUED_ATTRIBUTES = "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax";
@@ -74,8 +48,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   #trailers = "";
   /** The body waits until the backend wants it. */
   #awaitsContinue = false;
-  /** The request's copy, if it has one. */
-  #shadow: Shadow | null = null;
+  /** The request's copies, if it has any. */
+  #mirroring: Mirroring | null = null;
   #budget: RetryBudget | null = null;
   #isRetrying = false;
   /** A kept connection has just died; others may have died with it. */
@@ -130,7 +104,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     // Not for a request that was refused at once.
     if (compiled.mirror !== null && !this.#isOver) {
       const request = { head: this.#head, context: this.#context(false), client: address };
-      this.#shadow = this.#plane.shadows.mirror(compiled, picked, view, request);
+      this.#mirroring = this.#plane.shadows.mirror(compiled, this.#pick, view, request);
     }
   }
 
@@ -139,7 +113,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   /** A piece of the request's body; the bytes are the exchange's to keep. */
   onBody(bytes: Buffer): void {
     this.#held.add(bytes);
-    this.#shadow?.onBody(bytes);
+    this.#mirroring?.onBody(bytes);
     if (this.#upstream === null || this.#awaitsContinue) {
       if (this.#held.isFull) this.#reply.pauseBody();
       return;
@@ -152,7 +126,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   onBodyEnd(trailers: string): void {
     this.#isRequestDone = true;
     if (this.#compiled?.route.trailers === true) this.#trailers = trailers;
-    this.#shadow?.onBodyEnd(this.#trailers);
+    this.#mirroring?.onBodyEnd(this.#trailers);
     if (this.#upstream !== null && !this.#awaitsContinue) this.#endRequest();
   }
 
@@ -208,7 +182,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
       this.#account.attempts <= route.retries.attempts &&
       this.#plane.pool.hasOther(backend, endpoint);
     if (mayRetry && this.#takePlace()) this.#retry(endpoint);
-    else if (mayTurn(code, this.#pick as Pick, this.#compiled as CompiledRoute)) this.#turnToLegacy();
+    else if (mayTurn(code, this.#pick as Pick, this.#compiled as CompiledRoute)) this.#turnToLegacy(code);
     else this.#answerFault(code);
   }
 
@@ -217,7 +191,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     return { isUpgrade, peerAddress, isPeerTrusted, requestId: this.#requestId };
   }
 
-  #turnToLegacy(): void {
+  #turnToLegacy(code: FaultCode): void {
+    this.#mirroring?.onAnswerFault(code);
     const { legacy } = this.#compiled as CompiledRoute;
     this.#pick = { ...(this.#pick as Pick), backend: legacy };
     this.#account.turn();
@@ -248,6 +223,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     // A body that the backend did not ask for stays here: half of it would pass for the next request there.
     if (this.#awaitsContinue) this.#plane.deadlines.remove(this);
     this.#held.release();
+    this.#mirroring?.onAnswer(head);
     this.#account.answers(head.status);
     // An answer before the end of the request: the rest of the request has no place on this connection afterwards.
     this.#reply.head(head, body, { added: this.#addedFields(), isLast: !this.#isRequestDone });
@@ -255,11 +231,13 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
 
   onData(bytes: Buffer): void {
     this.#account.bytes += bytes.length;
+    this.#mirroring?.onAnswerData(bytes);
     if (!this.#reply.data(bytes)) this.#upstream?.pause();
   }
 
   onEnd(trailers: string): void {
     this.#upstream = null;
+    this.#mirroring?.onAnswerEnd();
     this.#reply.end(trailers);
     this.#finish((this.#response as ResponseHead).status, true);
   }
@@ -366,12 +344,14 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   /** The one place that turns a fault into a response. */
   #answerFault(code: FaultCode): void {
     this.#account.endsBy(code);
+    this.#mirroring?.onAnswerFault(code);
     this.#reply.fault(code, this.#requestId);
     this.#finish(FAULTS[code].status, true);
   }
 
   #cut(code: FaultCode): void {
     this.#account.endsBy(code);
+    this.#mirroring?.onAnswerFault(code);
     this.#reply.cut();
     this.#finish(FAULTS[code].status, false);
   }
@@ -391,7 +371,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     assert(!this.#isOver, "an exchange ends once");
     this.#isOver = true;
     this.#held.release();
-    this.#shadow?.onPrimaryOver();
+    this.#mirroring?.onPrimaryOver();
     this.#budget?.end(this.#isRetrying);
     this.#account.settle(status, isComplete);
   }

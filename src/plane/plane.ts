@@ -15,7 +15,7 @@ import { TrustedPeers } from "./peer.ts";
 import { Pool } from "./pool.ts";
 import { Resolver, systemLookup, type Lookup } from "./resolver.ts";
 import { RetryBudget } from "./retry.ts";
-import { Shadows } from "./shadow.ts";
+import { Shadows } from "./shadows.ts";
 
 /** Every read from a backend lands in a buffer of this size. */
 const READ_BYTES = 64 * 1024;

@@ -15,6 +15,7 @@ import {
   PROTOCOL,
   TICK_MS,
   readListening,
+  type ComparisonReport,
   type ControlMessage,
   type DrainOptions,
   type PlaneOptions,
@@ -28,6 +29,8 @@ import { Plane } from "./plane.ts";
 const FIRST_FD = 3;
 /** A stopping worker waits this long for its last words to be read. */
 const LAST_WORDS_MS = 500;
+/** Comparisons are reported this often. */
+const COMPARISONS_MS = 1_000;
 
 const AT_ONCE: DrainOptions = { graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 };
 
@@ -56,6 +59,7 @@ class Worker {
   /** The same, and the time, at the last sweep. */
   #sweptLoop = this.#loop;
   #sweptMs = systemClock.nowMs();
+  #comparisonsDueMs = -Infinity;
 
   constructor(options: WorkerOptions, log: Logger) {
     this.#options = options;
@@ -78,7 +82,7 @@ class Worker {
   drain(options: DrainOptions): void {
     this.#log.info({ open: this.#listener.open }, "draining");
     this.#isDraining = true;
-    this.#listener.drain(options, () => this.#exit());
+    this.#listener.drain(options, () => void this.#exit());
     this.#link.send({ type: "draining", open: this.#listener.open });
   }
 
@@ -182,12 +186,22 @@ class Worker {
     const all = this.#mustReportAll;
     this.#mustReportAll = false;
     const shadows = this.#plane.shadows.report(all);
+    const comparisons = this.#comparisons(all);
     this.#link.send({
       type: "counters",
       worker: this.#snapshot(),
       cells: this.#plane.counters.report(all),
       ...(shadows.length === 0 ? {} : { shadows }),
+      ...(comparisons.length === 0 ? {} : { comparisons }),
     });
+  }
+
+  /** They are long, and nobody needs them as often as counters. */
+  #comparisons(all: boolean): ComparisonReport[] {
+    const nowMs = systemClock.nowMs();
+    if (!all && nowMs < this.#comparisonsDueMs) return [];
+    this.#comparisonsDueMs = nowMs + COMPARISONS_MS;
+    return this.#plane.shadows.comparer.report(all);
   }
 
   #snapshot(): WorkerSnapshot {
@@ -208,9 +222,9 @@ class Worker {
     };
   }
 
-  #exit(): void {
+  async #exit(): Promise<void> {
+    await this.#plane.shadows.close();
     this.#mustReportAll = true;
-    this.#plane.shadows.close();
     this.#report();
     this.#plane.log.close();
     this.#link.close();

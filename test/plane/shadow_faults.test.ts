@@ -235,7 +235,7 @@ describe("a copy is given up", () => {
   test("when the worker ends", async () => {
     const { started } = await stage.mirrored(() => {});
     await stage.ask(started);
-    started.plane.shadows.close();
+    void started.plane.shadows.close();
     expect(await settled(started)).toEqual({ sampled: 1, stopped: 1 });
   });
 });

@@ -85,7 +85,7 @@ export async function startPlane(
     close: () =>
       new Promise((resolve) => {
         plane.pool.closeIdle();
-        plane.shadows.close();
+        void plane.shadows.close();
         // The listener closes the descriptor: closing `bound` too could hit one that was opened since.
         listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, resolve);
       }),

@@ -1,5 +1,10 @@
 /** A plane with a mirror, for tests of copies: legacy answers, the candidate is the shadow. */
 import { expect } from "vitest";
+import {
+  NO_COMPARISONS,
+  type ComparisonCounts,
+  type PairCounts,
+} from "../../src/domain/comparison_counts.ts";
 import { MIRRORED_METHODS, type BackendId, type MirrorPolicy, type Route } from "../../src/domain/route.ts";
 import { GET, OK, PlaneStage, type TestPlane } from "./plane.ts";
 import { until } from "./wait.ts";
@@ -70,6 +75,25 @@ export async function settled(started: TestPlane): Promise<Record<string, number
     () => `all copies end: ${JSON.stringify(counted(started))}`,
     () => inFlight(started) === 0,
   );
-  expect(started.plane.shadows.heldBytes).toBe(0);
+  // Answers are held until they were compared.
+  await until("nothing is held any more", () => started.plane.shadows.heldBytes === 0);
   return counted(started);
+}
+
+/** The totals of all comparisons of the only route, once every pair is counted. */
+export async function compared(started: TestPlane, pairs: number): Promise<ComparisonCounts> {
+  const counts = (): ComparisonCounts =>
+    started.plane.shadows.comparer.report(true)[0]?.counts ?? NO_COMPARISONS;
+  await until(
+    () => `${pairs} pairs are compared: ${JSON.stringify(counts())}`,
+    () => allOf(counts().pairs) >= pairs,
+  );
+  await until("nothing is held any more", () => started.plane.shadows.heldBytes === 0);
+  expect(allOf(counts().pairs)).toBe(pairs);
+  return counts();
+}
+
+/** Every pair of one kind, whatever came of it. */
+export function allOf({ matched, mismatched, notCompared }: PairCounts): number {
+  return Object.values(notCompared).reduce((sum, count) => sum + count, matched + mismatched);
 }

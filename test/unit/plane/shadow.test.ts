@@ -1,7 +1,9 @@
 /** One copy between a pool and a shadow that the test plays: that it ends once, and keeps nothing. */
 import { expect, test } from "vitest";
 import type { BackendId } from "../../../src/domain/route.ts";
+import type { ResponseHead } from "../../../src/http/head.ts";
 import type { ConnectionTaker, Pool } from "../../../src/plane/pool.ts";
+import { Room } from "../../../src/plane/room.ts";
 import { Shadow } from "../../../src/plane/shadow.ts";
 import type { UpstreamConnection } from "../../../src/plane/upstream.ts";
 import type { ShadowResult } from "../../../src/shared/counters.ts";
@@ -17,7 +19,6 @@ interface Played {
 /** A copy whose connection is there at once and takes so many writes before it is behind. */
 function playing(writesMax: number, isChunked = false): Played {
   const [written, told, results]: [string[], string[], ShadowResult[]] = [[], [], []];
-  let held = 0;
   const connection = {
     send: ({ text }: { text: string }) => void written.push(text),
     write: (bytes: Buffer | string) => written.push(bytes.toString("latin1")) <= writesMax,
@@ -28,14 +29,7 @@ function playing(writesMax: number, isChunked = false): Played {
     acquire: (taker: ConnectionTaker) => taker.onConnection(connection as unknown as UpstreamConnection),
     cancel: () => void told.push("cancel"),
   } as unknown as Pool;
-  const room = {
-    held: 0,
-    take(bytes: number): boolean {
-      held += bytes;
-      return true;
-    },
-    give: (bytes: number) => void (held -= bytes),
-  };
+  const room = new Room(1_000_000);
   const shadow = new Shadow(
     {
       text: "HEAD",
@@ -43,13 +37,15 @@ function playing(writesMax: number, isChunked = false): Played {
       isChunked,
       backend: { id: "new" as BackendId, endpoints: [] },
       bodyBytesMax: 10_000,
+      answerBytesMax: 10_000,
+      capture: null,
       connectMs: 1,
       deadlineMs: 5,
       client: "",
     },
     { pool, room, onOver: (_, result) => void results.push(result) },
   );
-  return { shadow, written, told, results, held: () => held };
+  return { shadow, written, told, results, held: () => room.held };
 }
 
 test("an answer that comes before the shadow has taken the request ends the connection", () => {
@@ -60,7 +56,7 @@ test("an answer that comes before the shadow has taken the request ends the conn
     shadow.onBody(Buffer.from("abc"));
     shadow.onBodyEnd("");
     if (!isBehind) shadow.onDrain();
-    shadow.onHead();
+    shadow.onHead({ status: 200 } as ResponseHead);
     expect([told, results]).toEqual([
       isBehind ? ["endRequest", "destroy"] : ["endRequest"],
       isBehind ? ["answered"] : [],
