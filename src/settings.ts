@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { ListenAddress } from "./control/sockets.ts";
 import { inspectDocument } from "./domain/document.ts";
-import { closed, examine, examineKeys, isMap } from "./domain/examine.ts";
+import { closed, examineKeys, isMap } from "./domain/examine.ts";
 import { Findings, findProtoKeys, refuseRepeats } from "./domain/problems.ts";
 import { durationMs } from "./domain/quantity.ts";
 import type { Document } from "./domain/route.ts";
@@ -27,6 +27,16 @@ import {
   type Notes,
   type ParsedFile,
 } from "./settings_file.ts";
+import {
+  WORKERS_MAX,
+  adminAddressSchema,
+  logLevelSchema,
+  readOverrides,
+  workersSchema,
+  type Override,
+  type Overrides,
+  type SettingsInput,
+} from "./settings_overrides.ts";
 import {
   SQLITE_DEFAULT,
   filePath,
@@ -63,23 +73,6 @@ export interface Settings {
   readonly table: Document | null;
 }
 
-/** What the command line says; it wins over the environment, which wins over the file. */
-export interface SettingsFlags {
-  readonly adminAddress?: string | undefined;
-  readonly workers?: string | undefined;
-  readonly logLevel?: string | undefined;
-}
-
-/** Everything that settings are made of. */
-export interface SettingsInput {
-  readonly fileName: string;
-  readonly fileText: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly flags: SettingsFlags;
-  /** Gives the text of a file that the settings name, or throws. Without it no such file can be read. */
-  readonly readText?: (path: string) => string;
-}
-
 /** The name of the control socket in the run directory. */
 export const CONTROL_SOCKET = "control.sock";
 
@@ -87,22 +80,8 @@ export const CONTROL_SOCKET = "control.sock";
 const RESERVED_ACTORS: readonly string[] = ["crossfade", "loopback"];
 
 const LISTEN_MAX = 16;
-const WORKERS_MAX = 256;
 const TOKENS_MAX = 1000;
 const PROXIES_MAX = 1000;
-const adminAddressSchema = text(faultOf(readHostPort));
-
-const workersError = `write auto or a whole number from 1 to ${WORKERS_MAX}`;
-const workersSchema = z.union(
-  [
-    z.literal("auto"),
-    z.int({ error: workersError }).min(1, { error: workersError }).max(WORKERS_MAX, { error: workersError }),
-  ],
-  { error: workersError },
-);
-
-const logLevelSchema = z.enum(["debug", "info", "warn", "error"]);
-
 const sampleError = "write 0 to 100 percent";
 
 /** The settings file. The table in it is read by domain/document.ts. */
@@ -159,18 +138,6 @@ export const settingsSchema = closed({
 const settingsOutline = closed({ ...settingsSchema.shape, store: z.unknown().optional() });
 
 type FileKeys = Partial<z.output<typeof settingsOutline>>;
-
-/** A value that a flag or an environment variable gives instead of the file, and the name of that one. */
-interface Override<Value> {
-  readonly source: string;
-  readonly value: Value;
-}
-
-interface Overrides {
-  readonly adminAddress: Override<string> | undefined;
-  readonly workers: Override<"auto" | number> | undefined;
-  readonly logLevel: Override<Settings["logLevel"]> | undefined;
-}
 
 /**
  * Gives complete settings, or every problem with the place it is at. Looks at nothing but its input, and for what is
@@ -247,7 +214,7 @@ function readKeys(
   const table = keys.table === undefined ? null : inspectDocument(keys.table, ["table"], findings);
   const listen = readListen(keys, findings);
   const admin = readAdmin(keys.admin, overrides.adminAddress, listen, notes);
-  const plane = readPlane(keys, findings);
+  const plane = readPlane(keys, overrides.dryRunSecret, findings);
   const store = readStore(keys.store, input, notes);
   const runDir = keys.run_dir ?? runDirBeside(store);
   if (Buffer.byteLength(join(runDir, CONTROL_SOCKET)) > SOCKET_PATH_BYTES_MAX) {
@@ -342,7 +309,11 @@ function readAdmin(
   return { host, port, tokens };
 }
 
-function readPlane(keys: FileKeys, findings: Findings): PlaneOptions | null {
+function readPlane(
+  keys: FileKeys,
+  dryRunSecret: string | undefined,
+  findings: Findings,
+): PlaneOptions | null {
   const { access_log: accessLog, drain, limits, trusted_proxies: proxies } = keys;
   if (drain !== undefined && durationMs(drain.deadline) < durationMs(drain.grace)) {
     findings.add(["drain", "deadline"], "the deadline cannot come before the end of the grace");
@@ -363,37 +334,6 @@ function readPlane(keys: FileKeys, findings: Findings): PlaneOptions | null {
     connectionsMax: limits.connections,
     connectionsPerAddressMax: limits.connections_per_address,
     headsPerAddressMax: limits.heads_per_address,
-  };
-}
-
-function readOverrides({ env, flags }: SettingsInput, problems: FileProblem[]): Overrides {
-  const read = <Schema extends z.ZodType>(
-    schema: Schema,
-    path: string,
-    sources: readonly (readonly [string, string | undefined])[],
-  ): Override<z.output<Schema>> | undefined => {
-    let found: Override<z.output<Schema>> | undefined;
-    for (const [source, written] of sources) {
-      if (written === undefined || written === "") continue;
-      const findings = new Findings();
-      const value = examine(schema, /^\d+$/.test(written) ? Number(written) : written, [], findings);
-      for (const { message } of findings.list()) problems.push(problemElsewhere(source, path, message));
-      if (value !== undefined) found ??= { source, value };
-    }
-    return found;
-  };
-  return {
-    adminAddress: read(adminAddressSchema, "/admin/address", [
-      ["--admin-address", flags.adminAddress],
-      ["CROSSFADE_ADMIN_ADDRESS", env["CROSSFADE_ADMIN_ADDRESS"]],
-    ]),
-    workers: read(workersSchema, "/workers", [
-      ["--workers", flags.workers],
-      ["CROSSFADE_WORKERS", env["CROSSFADE_WORKERS"]],
-    ]),
-    logLevel: read(logLevelSchema, "/log/level", [
-      ["--log-level", flags.logLevel],
-      ["CROSSFADE_LOG_LEVEL", env["CROSSFADE_LOG_LEVEL"]],
-    ]),
+    ...(dryRunSecret === undefined ? {} : { dryRunSecret }),
   };
 }

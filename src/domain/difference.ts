@@ -159,6 +159,7 @@ function mirrorParts(mirror: MirrorPolicy): Part[] {
     ["percent", percent(mirror.shares)],
     ["by", mirror.by],
     ["methods", mirror.methods],
+    ["writes", mirror.writes],
     ["match.path", `${path.kind} ${path.value}`],
     ...CONDITION_PARTS.map(([key, source]): Part => [`match.${key}`, conditionsOn(conditions, source)]),
     ["max_body", size(mirror.bodyBytesMax)],

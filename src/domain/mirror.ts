@@ -42,6 +42,7 @@ export function readMirror(
   }
   const methods = (keys.methods ?? MIRRORED_METHODS) as MirrorPolicy["methods"];
   refuseRepeats(methods, [...path, "methods"], findings);
+  refuseRepeats(keys.writes ?? [], [...path, "writes"], findings);
   const match = readMatch(keys.match ?? {}, [...path, "match"], findings);
   const compare = readCompare(keys.compare, [...path, "compare"], findings);
   if (findings.count > before || to === undefined || percent === undefined || match === null) return null;
@@ -50,6 +51,7 @@ export function readMirror(
     shares: readPercent(percent) ?? 0,
     by: keys.by ?? defaultBy(place.isSticky),
     methods,
+    writes: keys.writes ?? [],
     match: { path: match.path, conditions: match.conditions },
     bodyBytesMax: sizeBytes(keys.max_body ?? MIRROR_DEFAULTS.body),
     timeoutMs: durationMs(keys.timeout ?? MIRROR_DEFAULTS.timeout),
@@ -64,6 +66,7 @@ export function encodeMirror(mirror: MirrorPolicy, sticky: Sticky): Record<strin
   const map: Record<string, unknown> = { to: mirror.to, percent: writePercent(mirror.shares) };
   if (mirror.by !== defaultBy(sticky.keys.length > 0)) map["by"] = mirror.by;
   if (mirror.methods.join(" ") !== MIRRORED_METHODS.join(" ")) map["methods"] = mirror.methods;
+  if (mirror.writes.length > 0) map["writes"] = mirror.writes;
   if (Object.keys(match).length > 0) map["match"] = match;
   if (mirror.bodyBytesMax !== DEFAULT_BODY_BYTES) map["max_body"] = writeSize(mirror.bodyBytesMax);
   if (mirror.timeoutMs !== DEFAULT_TIMEOUT_MS) map["timeout"] = writeDuration(mirror.timeoutMs);

@@ -129,6 +129,9 @@ export interface RollbackPolicy {
 /** Methods that change nothing, so that a request may have a copy. Source: RFC 9110 section 9.2.1. */
 export const MIRRORED_METHODS = ["GET", "HEAD", "OPTIONS"] as const;
 
+/** Methods that may change something, and may have copies all the same, if their route says so. */
+export const MIRRORED_WRITES = ["POST", "PUT", "PATCH", "DELETE"] as const;
+
 /**
  * Which requests of a route are sent to a second backend too, the shadow, whose answers nobody gets.
  *
@@ -143,6 +146,8 @@ export interface MirrorPolicy {
   readonly by: "bucket" | "random";
   /** At least one, none twice. */
   readonly methods: readonly (typeof MIRRORED_METHODS)[number][];
+  /** Methods that may change something: their copies are sent only where the shadow proved that it pretends. */
+  readonly writes: readonly (typeof MIRRORED_WRITES)[number][];
   /** What a request of the route must have besides. */
   readonly match: Pick<Match, "path" | "conditions">;
   /** A request with a longer body has no copy. */

@@ -18,7 +18,8 @@ export function isSampled(
   const { policy, buckets, expression } = mirror;
   if (picked.why === "pin" || picked.backend.id === policy.to) return false;
   if (policy.by === "bucket" && (picked.bucket < buckets[0] || picked.bucket >= buckets[1])) return false;
-  if (!policy.methods.some((method) => method === view.method)) return false;
+  const isMethod = (method: string): boolean => method === view.method;
+  if (!policy.methods.some(isMethod) && !policy.writes.some(isMethod)) return false;
   if (!isAt(policy.match.path, expression, view.path)) return false;
   if (!policy.match.conditions.every((condition) => meets(condition, view))) return false;
   if (view.field("crossfade-shadow") !== undefined) return false;

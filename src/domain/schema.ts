@@ -5,7 +5,7 @@ import { closed } from "./examine.ts";
 import { DEFAULT_ROLLBACK } from "./failure.ts";
 import { readSize } from "./quantity.ts";
 import { rolloutSchema } from "./rollout_plan.ts";
-import { MIRRORED_METHODS, ROLLBACK_SIGNALS } from "./route.ts";
+import { MIRRORED_METHODS, MIRRORED_WRITES, ROLLBACK_SIGNALS } from "./route.ts";
 import {
   between,
   duration,
@@ -63,9 +63,8 @@ export const ROUTE_DEFAULTS = {
 /** What a mirror gets for what it leaves out, in the operator's form. `by` comes from the route's stickiness. */
 export const MIRROR_DEFAULTS = { body: "64KiB", timeout: "10s", concurrency: 256 } as const;
 
-/** What backends and mirrors will have in a later version. */
+/** What backends will have in a later version. */
 const BACKEND_LATER = ["health"];
-const MIRROR_LATER = ["writes"];
 
 const sizeError = `write a size up to 1MiB, such as "64KiB" or "512"`;
 const sizeSchema = z
@@ -165,33 +164,33 @@ const mirroredMethodSchema = text((method) =>
 );
 
 /** Which requests are sent to a second backend too, in the operator's form. */
-const mirrorSchema = closed(
-  {
-    to: nameSchema.meta({ description: "The backend that gets the copies; its answers are thrown away" }),
-    percent: percentSchema,
-    by: z
-      .enum(["bucket", "random"])
-      .optional()
-      .meta({ description: "bucket: all requests of some clients, the default where clients are sticky" }),
-    methods: list(mirroredMethodSchema, 1, MIRRORED_METHODS.length)
-      .optional()
-      .meta({ default: MIRRORED_METHODS }),
-    match: closed(mirrorMatch).optional(),
-    max_body: sizeSchema.optional().meta({ default: MIRROR_DEFAULTS.body }),
-    timeout: duration(1).optional().meta({ default: MIRROR_DEFAULTS.timeout }),
-    concurrency: whole(1, TABLE_LIMITS.mirrorsInFlight)
-      .optional()
-      .meta({ description: "Copies under way per worker", default: MIRROR_DEFAULTS.concurrency }),
-    compare: z
-      .union([compareSchema, z.literal(["off", false])])
-      .optional()
-      .meta({ description: "How the two answers are compared; off: they are not" }),
-  },
-  MIRROR_LATER,
-);
+const mirrorSchema = closed({
+  to: nameSchema.meta({ description: "The backend that gets the copies; its answers are thrown away" }),
+  percent: percentSchema,
+  by: z
+    .enum(["bucket", "random"])
+    .optional()
+    .meta({ description: "bucket: all requests of some clients, the default where clients are sticky" }),
+  methods: list(mirroredMethodSchema, 1, MIRRORED_METHODS.length)
+    .optional()
+    .meta({ default: MIRRORED_METHODS }),
+  writes: list(z.enum(MIRRORED_WRITES), 0, MIRRORED_WRITES.length)
+    .optional()
+    .meta({ description: "Methods that may write; for shadows that proved to pretend", default: [] }),
+  match: closed(mirrorMatch).optional(),
+  max_body: sizeSchema.optional().meta({ default: MIRROR_DEFAULTS.body }),
+  timeout: duration(1).optional().meta({ default: MIRROR_DEFAULTS.timeout }),
+  concurrency: whole(1, TABLE_LIMITS.mirrorsInFlight)
+    .optional()
+    .meta({ description: "Copies under way per worker", default: MIRROR_DEFAULTS.concurrency }),
+  compare: z
+    .union([compareSchema, z.literal(["off", false])])
+    .optional()
+    .meta({ description: "How the two answers are compared; off: they are not" }),
+});
 
 /** A mirror whose larger parts are still to be read, each by itself. */
-export const mirrorOutline = closed({ ...mirrorSchema.shape, compare: z.unknown().optional() }, MIRROR_LATER);
+export const mirrorOutline = closed({ ...mirrorSchema.shape, compare: z.unknown().optional() });
 
 /** Percent per backend of a cutover, adding up to 100; whoever is left out has 0. */
 export const weightsSchema = z.record(z.string(), percentSchema);

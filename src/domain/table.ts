@@ -110,8 +110,7 @@ function compileRoute(route: Route, index: number, backends: Map<BackendId, Back
 }
 
 function compileMirror(route: Route, backends: Map<BackendId, Backend>): CompiledMirror | null {
-  // A control process of an earlier version knows of no mirrors and leaves the key out.
-  const policy = (route.mirror as MirrorPolicy | null | undefined) ?? null;
+  const policy = completed(route.mirror);
   if (policy === null || policy.shares === 0) return null;
   const backend = backends.get(policy.to);
   assert(backend !== undefined, `the mirror of route ${route.id} names a backend of its table`);
@@ -126,8 +125,12 @@ function compileMirror(route: Route, backends: Map<BackendId, Backend>): Compile
   };
 }
 
+/** A control process of an earlier version knows less of mirrors, or nothing, and leaves the keys out. */
+function completed(mirror: Partial<MirrorPolicy> | null | undefined): MirrorPolicy | null {
+  return mirror ? ({ writes: [], compare: null, ...mirror } as MirrorPolicy) : null;
+}
+
 function compileCompare(route: Route, backends: Map<BackendId, Backend>): CompiledCompare | null {
-  // A control process of an earlier version knows of no comparisons and leaves the key out.
   const policy = route.mirror?.compare ?? null;
   if (policy === null) return null;
   const [pair, basis] = [comparedPair(route), comparisonBasis(route)];

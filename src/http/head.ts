@@ -66,6 +66,7 @@ const NAMED: ReadonlyMap<string, number> = new Map([
   ["crossfade-backend", FIELD.OWN],
   ["crossfade-revision", FIELD.OWN],
   ["crossfade-shadow", FIELD.OWN],
+  ["crossfade-dry-run", FIELD.OWN],
 ]);
 
 const NAME_LENGTH_MAX = 32;

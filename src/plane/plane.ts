@@ -9,6 +9,7 @@ import type { PlaneOptions } from "../shared/messages.ts";
 import { AddressCaps } from "./caps.ts";
 import { Copies } from "./copies.ts";
 import { Deadlines } from "./deadlines.ts";
+import { DryRun } from "./dry_run.ts";
 import { FailedClients } from "./failed_clients.ts";
 import { AccessLog } from "./log.ts";
 import { TrustedPeers } from "./peer.ts";
@@ -46,6 +47,7 @@ export class Plane {
   readonly failedClients = new FailedClients();
   readonly resolver: Resolver;
   readonly pool: Pool;
+  readonly dryRun: DryRun;
   /** Copies of requests; they share none of what requests are carried by. */
   readonly shadows: Shadows;
   readonly log: AccessLog;
@@ -84,7 +86,9 @@ export class Plane {
       resolver: this.resolver,
       readBuffer: Buffer.allocUnsafeSlow(READ_BYTES),
     });
-    this.shadows = new Shadows({ clock, random, deadlines: this.deadlines, resolver: this.resolver });
+    this.dryRun = new DryRun(clock, random, parts.log ?? SILENT);
+    const { deadlines, resolver, dryRun } = this;
+    this.shadows = new Shadows({ clock, random, deadlines, resolver, dryRun });
   }
 
   /** Gives what does not work although requests do, or null. */
@@ -93,6 +97,7 @@ export class Plane {
     this.connectionsMax = options.connectionsMax;
     this.caps.connectionsMax = options.connectionsPerAddressMax;
     this.caps.headsMax = options.headsPerAddressMax;
+    this.dryRun.configure(options.dryRunSecret ?? null);
     return this.log.configure(options.accessLog);
   }
 

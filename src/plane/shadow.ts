@@ -6,6 +6,7 @@ import { chunkSize, lastChunk } from "../http/write.ts";
 import type { ShadowResult } from "../shared/counters.ts";
 import type { Capture } from "./capture.ts";
 import type { Timed } from "./deadlines.ts";
+import type { DryRun } from "./dry_run.ts";
 import type { ConnectionTaker, Pool } from "./pool.ts";
 import type { Room } from "./room.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
@@ -14,6 +15,9 @@ import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 const ROOM_BYTES_MIN = 4 * 1024;
 /** Copies are never sent again, so they go on connections that have just answered, or on new ones. */
 const IDLE_MS_MAX = 1_000;
+
+/** A proof holds for one connection, and another copy may take that one first: so often it is asked for. */
+const PROOFS_MAX = 3;
 
 const NO_BYTES = Buffer.alloc(0);
 /** The copy's own deadline is the only one. */
@@ -33,6 +37,8 @@ export interface ShadowOrder {
   readonly client: string;
   /** Where its answer is kept; null: it is thrown away. */
   readonly capture: Capture | null;
+  /** What has to know that the backend only pretends; null where the request changes nothing. */
+  readonly dryRun: DryRun | null;
 }
 
 /** What copies have in common, and who hears how each ended. */
@@ -63,6 +69,7 @@ export class Shadow implements UpstreamHandler, ConnectionTaker, Timed {
   /** Part of the request is still on its way to the shadow. */
   #isUnsent = false;
   #answerBytes = 0;
+  #proofs = 0;
 
   constructor(order: ShadowOrder, owner: ShadowOwner) {
     this.#order = order;
@@ -119,8 +126,12 @@ export class Shadow implements UpstreamHandler, ConnectionTaker, Timed {
   // From the pool.
 
   onConnection(connection: UpstreamConnection): void {
-    const { text, method, isChunked } = this.#order;
+    const { text, method, isChunked, dryRun } = this.#order;
     this.#connection = connection;
+    if (dryRun !== null && !dryRun.isProved(connection)) {
+      this.#prove(dryRun, connection);
+      return;
+    }
     connection.send({ text, method, isUpgrade: false }, this, NO_TIMES);
     const body = this.#body.subarray(0, this.#bodyBytes);
     if (body.length > 0) {
@@ -171,6 +182,16 @@ export class Shadow implements UpstreamHandler, ConnectionTaker, Timed {
 
   onDrain(): void {
     this.#isUnsent = false;
+  }
+
+  /** Asks whether the backend only pretends, and goes on with any connection on which it has said so. */
+  #prove(dryRun: DryRun, connection: UpstreamConnection): void {
+    this.#proofs++;
+    dryRun.prove(connection, this.#order.backend.id, (isProved) => {
+      this.#connection = null;
+      if (isProved && this.#proofs < PROOFS_MAX) this.#send();
+      else this.#end("unproved");
+    });
   }
 
   #send(): void {

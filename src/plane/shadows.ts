@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import { assert } from "../base/fault.ts";
 import type { Random } from "../base/random.ts";
 import type { Pick } from "../domain/pick.ts";
-import { SHARES_TOTAL, type Backend } from "../domain/route.ts";
+import { SHARES_TOTAL, type Backend, type MirrorPolicy } from "../domain/route.ts";
 import { isSampled } from "../domain/sampling.ts";
 import type { CompiledMirror, CompiledRoute, RequestView } from "../domain/table.ts";
 import { shadowForward, type RequestContext } from "../http/forward.ts";
@@ -13,6 +13,7 @@ import type { Capture } from "./capture.ts";
 import { Comparer, type StartThread } from "./comparer.ts";
 import { Comparing } from "./comparing.ts";
 import type { Deadlines } from "./deadlines.ts";
+import type { DryRun } from "./dry_run.ts";
 import { Mirroring } from "./mirroring.ts";
 import { Pool } from "./pool.ts";
 import type { Resolver } from "./resolver.ts";
@@ -43,6 +44,7 @@ const GIVEN_UP: ReadonlySet<ShadowResult> = new Set([
   "body_too_large",
   "memory",
   "incomplete",
+  "unproved",
   "stopped",
 ]);
 
@@ -52,6 +54,7 @@ interface ShadowShared {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly resolver: Resolver;
+  readonly dryRun: DryRun;
 }
 
 /** A request as a copy is made of it. */
@@ -111,7 +114,7 @@ export class Shadows {
       cell.add(refusal);
       return null;
     }
-    const comparing = this.#comparing(compiled, mirror, picked);
+    const comparing = this.#comparing(compiled, mirror, picked, head);
     const copy = this.#begin(compiled, mirror, request, {
       backend: mirror.backend,
       capture: comparing?.copy ?? null,
@@ -167,7 +170,7 @@ export class Shadows {
     if (this.#shared.clock.nowMs() < this.#shedUntilMs) return "overload";
     if (this.#live.size >= IN_FLIGHT_MAX || cell.inFlight > policy.inFlightMax) return "busy";
     if (head.contentLength > policy.bodyBytesMax) return "body_too_large";
-    return null;
+    return mayWrite(policy, head) && this.#shared.dryRun.isRefused(policy.to) ? "unproved" : null;
   }
 
   /** Where its answers are captured; null where they are not compared. */
@@ -175,14 +178,18 @@ export class Shadows {
     { route, legacy, candidate }: CompiledRoute,
     mirror: CompiledMirror,
     picked: Pick,
+    head: RequestHead,
   ): Comparing | null {
     const { compare, backend } = mirror;
     if (compare === null) return null;
     const isPrimaryLegacy = backend.id !== legacy.id;
     // Another backend than the two answers some pinned requests only, and those have no copies.
     if (picked.backend.id !== (isPrimaryLegacy ? legacy.id : candidate.id)) return null;
+    // Legacy does not pretend: what a request changes there, it changes once.
     const hasSecond =
-      this.#live.size + 1 < IN_FLIGHT_MAX && this.#shared.random.draw(SHARES_TOTAL) < compare.secondShares;
+      !mayWrite(mirror.policy, head) &&
+      this.#live.size + 1 < IN_FLIGHT_MAX &&
+      this.#shared.random.draw(SHARES_TOTAL) < compare.secondShares;
     const order = { route: route.id, compare, isPrimaryLegacy, hasSecond };
     return new Comparing(order, this.#answerRoom, (one) => this.comparer.take(one));
   }
@@ -193,11 +200,13 @@ export class Shadows {
     { head, context, client }: MirroredRequest,
     to: Readonly<{ backend: Backend; capture: Capture | null; onOver: (result: ShadowResult) => void }>,
   ): Shadow {
-    const { clock, deadlines } = this.#shared;
+    const { clock, deadlines, dryRun } = this.#shared;
+    const isWrite = mayWrite(policy, head);
+    const text = shadowForward(head, context, this.#spanId());
     const { responseMs, connectMs } = route.timeouts;
     const limitMs = Math.min(policy.timeoutMs, responseMs === 0 ? Infinity : responseMs);
     const order: ShadowOrder = {
-      text: shadowForward(head, context, this.#spanId()),
+      text: isWrite ? `${text.slice(0, -2)}${dryRun.line()}\r\n` : text,
       method: head.method,
       isChunked: head.body === "chunked",
       backend: to.backend,
@@ -207,6 +216,7 @@ export class Shadows {
       deadlineMs: clock.nowMs() + limitMs,
       client,
       capture: to.capture,
+      dryRun: isWrite ? dryRun : null,
     };
     const shadow = new Shadow(order, {
       pool: this.pool,
@@ -240,4 +250,9 @@ export class Shadows {
       (from + random.draw(DRAW_MAX - from)).toString(16).padStart(8, "0");
     return half(1) + half(0);
   }
+}
+
+/** Whether a request may change something at whoever gets it. */
+function mayWrite({ writes }: MirrorPolicy, { method }: RequestHead): boolean {
+  return writes.some((one) => one === method);
 }

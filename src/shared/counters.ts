@@ -32,6 +32,8 @@ export const SHADOW_RESULTS = [
   "reset",
   /** What the shadow sent is no answer. */
   "malformed",
+  /** Not sent: it might write, and the shadow has not proved that it would only pretend to. */
+  "unproved",
   /** The worker ended. */
   "stopped",
 ] as const;

@@ -68,6 +68,8 @@ export interface PlaneOptions {
   readonly connectionsPerAddressMax: number;
   /** Requests of one client address that have begun to arrive and are not readable yet, at most. */
   readonly headsPerAddressMax: number;
+  /** By what backends prove that they only pretend to write; absent: none can. */
+  readonly dryRunSecret?: string;
 }
 
 /** From the control process to a worker. */

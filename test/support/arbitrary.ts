@@ -7,6 +7,7 @@ import { findShadowed } from "../../src/domain/order.ts";
 import { DURATION_MS_MAX } from "../../src/domain/quantity.ts";
 import {
   MIRRORED_METHODS,
+  MIRRORED_WRITES,
   ROLLBACK_SIGNALS,
   SHARES_TOTAL,
   type Backend,
@@ -184,6 +185,7 @@ function mirrorArbitrary(ids: readonly BackendId[], isSticky: boolean): fc.Arbit
     shares: fc.integer({ min: 0, max: SHARES_TOTAL }),
     by: isSticky ? fc.constantFrom("bucket", "random") : fc.constant("random"),
     methods: fc.shuffledSubarray([...MIRRORED_METHODS], { minLength: 1 }),
+    writes: fc.shuffledSubarray([...MIRRORED_WRITES]),
     match: matchArbitrary.map(({ path, conditions }) => ({ path, conditions })),
     bodyBytesMax: fc.oneof(fc.constant(65_536), fc.integer({ min: 0, max: TABLE_LIMITS.retryBodyBytes })),
     timeoutMs: fc.oneof(fc.constant(10_000), durationArbitrary),

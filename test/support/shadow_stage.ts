@@ -16,6 +16,7 @@ export const ALL: MirrorPolicy = {
   shares: 100_000,
   by: "bucket",
   methods: MIRRORED_METHODS,
+  writes: [],
   match: { path: { kind: "prefix", value: "/" }, conditions: [] },
   bodyBytesMax: 65_536,
   timeoutMs: 10_000,

@@ -314,6 +314,19 @@ describe("flags and the environment", () => {
     ]);
   });
 
+  test("alone hold the secret of dry runs, which must not be short", () => {
+    const secret = "16 characters!!!";
+    const dryRun = { CROSSFADE_DRY_RUN_SECRET: secret };
+    expect(settingsOf("", { env: dryRun }).plane.dryRunSecret).toBe(secret);
+    expect(settingsOf("", { env: { CROSSFADE_DRY_RUN_SECRET: "" } }).plane).not.toHaveProperty(
+      "dryRunSecret",
+    );
+    const faults = faultsOf("", { env: { CROSSFADE_DRY_RUN_SECRET: secret.slice(1) } });
+    expect(faults).toEqual([
+      "CROSSFADE_DRY_RUN_SECRET: a secret of fewer than 16 characters can be guessed; use a longer one",
+    ]);
+  });
+
   test("cannot open the admin API to others without tokens", () => {
     expect(faultsOf("", { env: { CROSSFADE_ADMIN_ADDRESS: "0.0.0.0:9900" } })).toEqual([
       `CROSSFADE_ADMIN_ADDRESS: /admin/address: ${NOT_ALONE}, not at 0.0.0.0:9900; add a token`,

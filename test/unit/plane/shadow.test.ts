@@ -39,6 +39,7 @@ function playing(writesMax: number, isChunked = false): Played {
       bodyBytesMax: 10_000,
       answerBytesMax: 10_000,
       capture: null,
+      dryRun: null,
       connectMs: 1,
       deadlineMs: 5,
       client: "",
