@@ -1,4 +1,4 @@
-/** Shadows that do wrong in every way there is, each in a process of its own: what they do costs the clients nothing. */
+/** Shadows that do wrong in every way there is, each in a process of its own, so that it costs clients nothing. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";

@@ -1,6 +1,7 @@
 /** One connection to Redis, whatever leads there: it is made, used, and gone once; it never comes back by itself. */
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { CLOSED, CLOSED_EARLY, TIMED_OUT } from "./redis_faults.ts";
+import { COMPARISONS_OF, PUT_COMPARISON } from "./redis_comparison_scripts.ts";
 import { SCRIPTS, type RedisScript } from "./redis_scripts.ts";
 import type { RedisNode, RedisSettings, RedisTls } from "./redis_settings.ts";
 
@@ -195,7 +196,9 @@ export async function dialRedis(options: DialOptions): Promise<RedisClient> {
 function makeClient({ settings, attempt, subscribesTo }: DialOptions): Redis | Cluster {
   const { place } = settings;
   const base = baseOptions(settings);
-  const scripts = Object.fromEntries(SCRIPTS.map(({ name, lua }) => [name, { lua }]));
+  const scripts = Object.fromEntries(
+    [...SCRIPTS, PUT_COMPARISON, COMPARISONS_OF].map(({ name, lua }) => [name, { lua }]),
+  );
   const single = { ...base, scripts, db: settings.database, retryStrategy: null, enableOfflineQueue: false };
   switch (place.kind) {
     case "single":

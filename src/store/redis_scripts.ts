@@ -26,7 +26,9 @@ export const REDIS_RIGHTS =
  *
  * Answers are lists that begin with a word: `done`, `conflict`, `late` (with Redis's clock), `damaged` (with the key).
  */
-const PRELUDE = `
+
+/** What every script begins with. */
+export const PRELUDE = `
 local function whole(number) return string.format('%.0f', number) end
 
 local function nowMs()
