@@ -12,6 +12,7 @@ import type { Logger } from "./base/logger.ts";
 import { systemRandom } from "./base/random.ts";
 import { Brakes } from "./control/brakes.ts";
 import { Commands } from "./control/commands.ts";
+import { Comparisons } from "./control/comparisons.ts";
 import { Fleet } from "./control/fleet.ts";
 import { askGate } from "./control/gates.ts";
 import { Journal } from "./control/journal.ts";
@@ -168,13 +169,29 @@ function assemble({ settings, load, log, stack }: RunParts, open: OpenStore) {
   const acts = { publisher, commands, brakes, leads, storeOk, askGate };
   const rollouts = new Rollouts({ sampler, ...acts, clock, log, journal });
   stack.defer(() => rollouts.stop());
+  const instance = settings.instance;
+  const comparing = { store: open.comparisons, totals: sampler.comparisons, publisher, instance, clock, log };
+  const comparisons = new Comparisons(comparing);
+  stack.defer(() => comparisons.stop());
   const ticker = setInterval(() => {
     sampler.tick();
+    comparisons.tick();
     rollouts.tick();
   }, TICK_MS);
   stack.defer(() => clearInterval(ticker));
   const reloader = new Reloader({ settings, load, fleet, journal, log });
-  const shown = { commands, journal, sampler, fleet, publisher, members, rollouts, brakes, version };
+  const shown = {
+    commands,
+    journal,
+    sampler,
+    fleet,
+    publisher,
+    members,
+    rollouts,
+    comparisons,
+    brakes,
+    version,
+  };
   return { ...shown, seeding, reloader };
 }
 

@@ -9,12 +9,15 @@ import type { Document } from "./domain/route.ts";
 import type { Settings } from "./settings.ts";
 import { GuardedStore } from "./store/guard.ts";
 import { WORD_MS } from "./control/other_members.ts";
+import type { ComparisonStore } from "./store/comparisons.ts";
 import type { InstanceRegistry } from "./store/instances.ts";
 import { LastTable } from "./store/last_table.ts";
+import { openRedisComparisons } from "./store/redis_comparisons.ts";
 import { RedisLink } from "./store/redis_link.ts";
 import { openRedisInstances } from "./store/redis_instances.ts";
 import { describePlace } from "./store/redis_settings.ts";
 import { openRedisStore } from "./store/redis.ts";
+import { openSqliteComparisons } from "./store/sqlite_comparisons.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import type { RouteStore } from "./store/store.ts";
 
@@ -31,6 +34,7 @@ export interface OpenStore {
   readonly guard: GuardedStore | null;
   /** Null for a store of one instance. */
   readonly registry: InstanceRegistry | null;
+  readonly comparisons: ComparisonStore;
   readonly info: () => StoreInfo;
   close(): Promise<void>;
 }
@@ -53,7 +57,12 @@ function openFile(path: string, { clock, log }: OpenStoreParts): OpenStore {
   const sinceMs = Math.trunc(clock.wallMs());
   const status = { condition: "ok", detail: "", sinceMs, storeRevision: null } as const;
   const info = (): StoreInfo => ({ kind: "sqlite", where: resolve(path), status, warnings: [] });
-  return { store, guard: null, registry: null, info, close: () => store.close() };
+  const comparisons = openSqliteComparisons({ path, clock });
+  const close = async (): Promise<void> => {
+    await comparisons.close();
+    await store.close();
+  };
+  return { store, guard: null, registry: null, comparisons, info, close };
 }
 
 function openRedis(
@@ -72,6 +81,7 @@ function openRedis(
     store: guard,
     guard,
     registry: openRedisInstances({ link, log }),
+    comparisons: openRedisComparisons(link),
     info: () => ({ kind: "redis", where, status: guard.status, warnings: warnings() }),
     async close() {
       await guard.close();

@@ -62,7 +62,8 @@ function encodeHealth(health: BackendHealth): ShownHealth {
   };
 }
 
-function encodeMirrored(mirror: MirrorPolicy | null, total: ShadowTotal): HealthAnswer["mirror"] {
+/** What became of the copies of a route, or null without a mirror. */
+export function encodeMirrored(mirror: MirrorPolicy | null, total: ShadowTotal): HealthAnswer["mirror"] {
   if (mirror === null) return null;
   const { answered = 0, ...dropped } = Object.fromEntries(total.results);
   return {

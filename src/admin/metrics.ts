@@ -9,6 +9,7 @@ import {
 } from "prom-client";
 import { FAULTS, Fault } from "../base/fault.ts";
 import { stateOf } from "../control/rollout_move.ts";
+import type { Comparisons } from "../control/comparisons.ts";
 import type { Rollouts } from "../control/rollouts.ts";
 import type { Sampler, Totals } from "../control/sampler.ts";
 import { LATENCY_BOUNDS_US } from "../domain/latency.ts";
@@ -36,6 +37,7 @@ const BUCKETS = DURATION_BOUNDS_SECONDS.map((seconds) => ({
 export interface MetricsSource {
   readonly sampler: Sampler;
   readonly rollouts: Pick<Rollouts, "verdict" | "rollbacks">;
+  readonly comparisons: Pick<Comparisons, "own">;
   readonly current: () => Promise<TableNow>;
   readonly version: string;
 }
@@ -112,6 +114,11 @@ export class Metrics {
     "route",
     "result",
   ]);
+  readonly #comparisons = this.#counter(
+    "comparisons_total",
+    "What came of comparing the answers to mirrored requests",
+    ["route", "result"],
+  );
   readonly #inFlight = this.#gauge("requests_in_flight", "Requests that have not ended", [
     "route",
     "backend",
@@ -202,6 +209,12 @@ export class Metrics {
     for (const [route, { sampled, results }] of this.#source.sampler.shadows.all()) {
       this.#sampled.inc({ route }, sampled);
       for (const [result, count] of results) this.#shadows.inc({ route, result }, count);
+    }
+    for (const [route, { pairs }] of this.#source.comparisons.own()) {
+      const { matched, mismatched, notCompared } = pairs;
+      for (const [result, count] of Object.entries({ matched, mismatched, ...notCompared })) {
+        if (count > 0) this.#comparisons.inc({ route, result: result.replaceAll(" ", "_") }, count);
+      }
     }
   }
 

@@ -3,6 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Brakes } from "../control/brakes.ts";
 import type { Commands } from "../control/commands.ts";
+import type { Comparisons } from "../control/comparisons.ts";
 import type { Fleet } from "../control/fleet.ts";
 import type { Journal } from "../control/journal.ts";
 import type { Members } from "../control/members.ts";
@@ -31,6 +32,7 @@ export interface AdminParts {
   readonly fleet: Pick<Fleet, "status">;
   readonly members: Pick<Members, "waitApplied" | "instances" | "counted" | "warnings">;
   readonly rollouts: Pick<Rollouts, "verdict" | "rollbacks" | "warnings">;
+  readonly comparisons: Pick<Comparisons, "of" | "own" | "warnings">;
   readonly brakes: Pick<Brakes, "has">;
   readonly publisher: Pick<Publisher, "readiness" | "served">;
   readonly storeInfo: () => StoreInfo;

@@ -41,7 +41,8 @@ export function probesApi(parts: AdminParts, metrics: Metrics): Endpoint[] {
       faults: ["NOT_READY"],
       handle({ query }) {
         const { ready, reason, warnings: own } = parts.publisher.readiness();
-        const warnings = [...own, ...parts.members.warnings(), ...parts.rollouts.warnings()];
+        const { members, rollouts, comparisons } = parts;
+        const warnings = [own, members.warnings(), rollouts.warnings(), comparisons.warnings()].flat();
         const isVerbose = query.verbose !== undefined && query.verbose !== "false";
         const more = isVerbose ? { workers: workersOf(parts) } : {};
         if (!ready) return refusal("NOT_READY", reason, { members: { warnings, ...more } });

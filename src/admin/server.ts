@@ -14,6 +14,7 @@ import { eventsApi } from "./events_api.ts";
 import { explainApi } from "./explain_api.ts";
 import { exportApi } from "./export_api.ts";
 import { fleetApi } from "./fleet_api.ts";
+import { differencesApi } from "./differences_api.ts";
 import { healthApi } from "./health_api.ts";
 import { historyApi } from "./history_api.ts";
 import { Metrics } from "./metrics.ts";
@@ -33,8 +34,14 @@ const NOBODY: Caller = { name: "anyone", role: "viewer" };
 /** Builds the app. Nothing listens yet: `app.request()` answers without a socket. */
 export function buildAdmin(parts: AdminParts): AdminApp {
   const app: AdminApp = new OpenAPIHono<AdminEnv>();
-  const { commands, sampler, rollouts, version, log } = parts;
-  const metrics = new Metrics({ sampler, rollouts, version, current: () => readCurrent(commands) });
+  const { commands, sampler, rollouts, comparisons, version, log } = parts;
+  const metrics = new Metrics({
+    sampler,
+    rollouts,
+    comparisons,
+    version,
+    current: () => readCurrent(commands),
+  });
   app.use(async (context, next) => {
     const caller = admit(parts, context.req.raw, context.req.path);
     if (caller instanceof Response) return protect(caller);
@@ -48,6 +55,7 @@ export function buildAdmin(parts: AdminParts): AdminApp {
     ...routesApi(parts),
     ...rolloutApi(parts),
     ...healthApi(parts),
+    ...differencesApi(parts),
     ...historyApi(parts),
     ...exportApi(parts),
     ...explainApi(parts),

@@ -9,6 +9,7 @@ import { ROLLBACK_SIGNALS } from "../domain/route.ts";
 import { routeSchema, tableRouteSchema, tableSchema, weightsSchema } from "../domain/schema.ts";
 import { nameSchema } from "../domain/schema_parts.ts";
 import { SHADOW_RESULTS } from "../shared/counters.ts";
+import { comparisonShape } from "./difference_shapes.ts";
 
 /** The longest reason, in UTF-16 units. */
 const REASON_LENGTH_MAX = 1000;
@@ -271,6 +272,14 @@ export const shapes = {
       .meta({ description: "Kept on legacy by this instance, because the table could not be changed" }),
     rollout: rolloutBrief.nullable().meta({ description: "Null without a plan" }),
     mirror: mirrored.nullable().meta({ description: "Null without a mirror" }),
+  }),
+  DifferencesAnswer: z.strictObject({
+    revision,
+    route: nameSchema,
+    mirror: mirrored.nullable().meta({ description: "Null without a mirror" }),
+    instances: count.meta({ description: "How many instances have compared anything" }),
+    comparison: comparisonShape.nullable().meta({ description: "Null where nothing is compared" }),
+    reason: z.string().nullable().meta({ description: "Why nothing is" }),
   }),
   HistoryPage: z.strictObject({ entries: z.array(z.strictObject(historyEntry)), next_before: nextBefore }),
   AuditPage: z.strictObject({

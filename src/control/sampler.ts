@@ -13,7 +13,9 @@ import {
   type Sample,
   type WindowFigures,
 } from "../domain/window.ts";
+import type { ComparisonReport } from "../shared/messages.ts";
 import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "../shared/counters.ts";
+import { ComparisonTotals } from "./comparison_totals.ts";
 import { ShadowTotals } from "./shadow_totals.ts";
 
 /** Requests of one route and backend that have not ended. */
@@ -105,6 +107,8 @@ type Sums = Pick<
 export class Sampler {
   /** The copies of requests, this instance's own. */
   readonly shadows = new ShadowTotals();
+  /** What was compared, this instance's own. */
+  readonly comparisons = new ComparisonTotals();
   readonly #clock: Clock;
   readonly #workers = new Map<string, Worker>();
   /** Both maps have the pair that was idle longest first. */
@@ -134,8 +138,10 @@ export class Sampler {
     snapshot: WorkerSnapshot,
     cells: readonly CellSnapshot[],
     shadows: readonly ShadowCount[] = [],
+    comparisons: readonly ComparisonReport[] = [],
   ): void {
     this.shadows.report(worker, shadows);
+    this.comparisons.report(worker, comparisons, this.#clock.wallMs());
     let known = this.#workers.get(worker);
     const isFirst = known === undefined;
     if (known === undefined) {
@@ -167,6 +173,7 @@ export class Sampler {
   /** Forgets a worker whose process is gone. Its totals stay in the sum; what it has "now" goes. */
   retire(worker: string): void {
     this.shadows.retire(worker);
+    this.comparisons.retire(worker);
     const known = this.#workers.get(worker);
     if (known === undefined) return;
     this.#retired = sumsOf(this.#retired, known.snapshot);

@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
 import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "../shared/counters.ts";
-import type { DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
+import type { ComparisonReport, DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
 import { isRunning, killNow } from "./process.ts";
 import type { Hello, Waits } from "./roster.ts";
 
@@ -42,6 +42,7 @@ export interface LinkEvents {
     worker: WorkerSnapshot,
     cells: readonly CellSnapshot[],
     shadows?: readonly ShadowCount[],
+    comparisons?: readonly ComparisonReport[],
   ): void;
   /** Once, and nothing after it: the process is gone. */
   onLost(link: WorkerLink, cause: string): void;
@@ -244,7 +245,13 @@ export class WorkerLink {
       case "counters":
         this.#waits.quietMs = 0;
         this.#snapshot = message.worker;
-        return this.#events.onCounters(this, message.worker, message.cells, message.shadows);
+        return this.#events.onCounters(
+          this,
+          message.worker,
+          message.cells,
+          message.shadows,
+          message.comparisons,
+        );
       case "draining":
         this.state = "draining";
         return this.#events.onDraining(this);

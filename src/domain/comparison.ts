@@ -31,7 +31,7 @@ const UNMEASURED_RATE = 0.001;
 const QUIET_SCORE = 1;
 
 /** The confidence of statements about the mismatch rate, and the alternatives of their proofs. */
-const CONFIDENCE = 0.99;
+export const CONFIDENCE = 0.99;
 const PROOF_BAR_LOG = -Math.log(1 - CONFIDENCE);
 const PROOF_FRACTIONS: readonly number[] = [0.02, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99];
 /** Halvings of an interval of length 1: more than a double can show. */

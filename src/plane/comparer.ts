@@ -69,6 +69,7 @@ interface Waiting {
  */
 export class Comparer {
   readonly #clock: Clock;
+  readonly #id: string;
   readonly #start: StartThread;
   readonly #totals = new Map<string, Totals>();
   readonly #told = new Set<string>();
@@ -81,8 +82,10 @@ export class Comparer {
   #isShedding = false;
   #isClosed = false;
 
-  constructor(clock: Clock, start: StartThread = startThread) {
+  /** `id`: unique for each worker process there ever was. */
+  constructor(clock: Clock, id: string, start: StartThread = startThread) {
     this.#clock = clock;
+    this.#id = id;
     this.#start = start;
   }
 
@@ -123,7 +126,8 @@ export class Comparer {
     const changed = [...this.#totals].filter(([, totals]) => all || totals.hasChanged);
     return changed.map(([route, totals]) => {
       totals.hasChanged = false;
-      return { route, basis: totals.basis, counts: sumOfComparisons(totals.tally.counts, totals.counts) };
+      const { basis } = totals;
+      return { route, basis, worker: this.#id, counts: sumOfComparisons(totals.tally.counts, totals.counts) };
     });
   }
 

@@ -85,7 +85,7 @@ export class Shadows {
     this.#shared = shared;
     const { clock, deadlines, resolver } = shared;
     this.pool = new Pool({ clock, deadlines, resolver, readBuffer: Buffer.allocUnsafeSlow(READ_BYTES) });
-    this.comparer = new Comparer(clock, startThread);
+    this.comparer = new Comparer(clock, shared.random.id(), startThread);
   }
 
   /** Bytes of requests that copies under way hold now, and bytes of answers. */

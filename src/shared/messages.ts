@@ -86,6 +86,8 @@ export interface ComparisonReport {
   readonly route: string;
   /** As comparisonBasis gives it. Counts of another basis begin anew, and never mix. */
   readonly basis: string;
+  /** Who has counted: an id that the worker has given itself. */
+  readonly worker: string;
   readonly counts: ComparisonCounts;
 }
 

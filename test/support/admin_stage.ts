@@ -10,6 +10,7 @@ import { Commands } from "../../src/control/commands.ts";
 import { Journal } from "../../src/control/journal.ts";
 import { Members } from "../../src/control/members.ts";
 import { ownInstance, type OwnInstanceParts } from "../../src/control/own_instance.ts";
+import type { RouteComparison } from "../../src/control/comparisons.ts";
 import type { RouteVerdict } from "../../src/control/judges.ts";
 import { Sampler } from "../../src/control/sampler.ts";
 import { ManualClock } from "./clock.ts";
@@ -65,6 +66,7 @@ export interface Told {
   readonly braked: Set<string>;
   readonly warnings: string[];
   readonly rollbacks: { route: string; cause: string; count: number }[];
+  readonly comparisons: Map<string, RouteComparison>;
 }
 
 /** The stage. `publisher` and `workers` may be changed at any time. */
@@ -112,7 +114,13 @@ export async function adminStage(
   const registry = options.isShared === true ? new MemoryInstances(circle) : null;
   const own = ownInstance({ fleet, publisher });
   const members = new Members({ registry, own, id: "here", run: "run-1", pid: 4000, ...facts, ...traffic });
-  const told: Told = { verdicts: new Map(), braked: new Set(), warnings: [], rollbacks: [] };
+  const told: Told = {
+    verdicts: new Map(),
+    braked: new Set(),
+    warnings: [],
+    rollbacks: [],
+    comparisons: new Map(),
+  };
   const parts: AdminParts = {
     commands,
     store,
@@ -123,6 +131,11 @@ export async function adminStage(
       verdict: (route) => told.verdicts.get(route) ?? null,
       rollbacks: () => told.rollbacks,
       warnings: () => told.warnings,
+    },
+    comparisons: {
+      of: ({ id }) => told.comparisons.get(id) ?? null,
+      own: () => [],
+      warnings: () => [],
     },
     brakes: told.braked,
     publisher: { readiness: () => publisher.readiness(), served: () => publisher.served() },

@@ -12,6 +12,7 @@ import { Sampler } from "../../../src/control/sampler.ts";
 import { decodeDocument } from "../../../src/domain/document.ts";
 import { LATENCY_BOUNDS_US } from "../../../src/domain/latency.ts";
 import { Cell, type CellSnapshot, type WorkerSnapshot } from "../../../src/shared/counters.ts";
+import { totalsOf } from "../../support/answers.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { Story } from "../../support/rollout_story.ts";
 import { verdictOn } from "../../support/verdicts.ts";
@@ -63,7 +64,15 @@ function stage(): Stage {
   const sampler = new Sampler(new ManualClock());
   const source = { current: () => Promise.resolve(table()) };
   const rollouts: Stage["rollouts"] = { verdict: () => null, rollbacks: () => [] };
-  const metrics = new Metrics({ sampler, rollouts, version: "1.2.3", current: () => source.current() });
+  const compared = totalsOf(12, 0, [["status", 2, 0]]);
+  const comparisons: MetricsSource["comparisons"] = { own: () => [["shop", compared]] };
+  const metrics = new Metrics({
+    sampler,
+    rollouts,
+    comparisons,
+    version: "1.2.3",
+    current: () => source.current(),
+  });
   sampler.report("0.10", worker, []);
   return { sampler, metrics, source, rollouts };
 }
@@ -113,6 +122,13 @@ describe("a scrape", () => {
     expect(valueOf(text, 'crossfade_shadow_total{route="shop",result="answered"}')).toBe(5);
     expect(valueOf(text, 'crossfade_shadow_total{route="shop",result="busy"}')).toBe(2);
     expect(text).not.toContain('result="sampled"');
+  });
+
+  test("counts what came of comparisons", async () => {
+    const text = await stage().metrics.scrape();
+    expect(valueOf(text, 'crossfade_comparisons_total{route="shop",result="matched"}')).toBe(10);
+    expect(valueOf(text, 'crossfade_comparisons_total{route="shop",result="mismatched"}')).toBe(2);
+    expect(valueOf(text, 'crossfade_comparisons_total{route="shop",result="legacy_failed"}')).toBeUndefined();
   });
 
   test("shows connections, workers, the table and the build", async () => {

@@ -50,6 +50,7 @@ describe("the description", () => {
     ["put", "/v1/routes/{id}/split", WRITE_FOUND],
     ["post", "/v1/routes/{id}/rollback", WRITE_FOUND],
     ["get", "/v1/routes/{id}/health", FOUND],
+    ["get", "/v1/routes/{id}/differences", FOUND],
     ["get", "/v1/routes/{id}/rollout", FOUND],
     ["put", "/v1/routes/{id}/rollout", WRITE_FOUND],
     ["delete", "/v1/routes/{id}/rollout", WRITE_FOUND],
@@ -83,7 +84,7 @@ describe("the description", () => {
 
   test("has nothing else", async () => {
     const { paths } = await describing();
-    expect(Object.values(paths).flatMap((path) => Object.keys(path))).toHaveLength(33);
+    expect(Object.values(paths).flatMap((path) => Object.keys(path))).toHaveLength(34);
   });
 
   test("is OpenAPI 3.1 of this version", async () => {

@@ -21,6 +21,7 @@ const ENDPOINTS: Row[] = [
   ["PUT", "/v1/routes/shop/split", "operator", { old: 50, fresh: 50 }],
   ["POST", "/v1/routes/shop/rollback", "operator", undefined],
   ["GET", "/v1/routes/shop/health", "viewer", undefined],
+  ["GET", "/v1/routes/shop/differences", "viewer", undefined],
   ["GET", "/v1/routes/shop/rollout", "viewer", undefined, 404],
   ["PUT", "/v1/routes/shop/rollout", "operator", { steps: [5, 50] }],
   ["DELETE", "/v1/routes/shop/rollout", "operator", undefined, 404],

@@ -69,7 +69,7 @@ function stageOf(): Stage {
   const clock = new ManualClock();
   const threads: PlayedThread[] = [];
   const room = new Room(ROOM_BYTES);
-  const comparer = new Comparer(clock, (onResult, onGone) => {
+  const comparer = new Comparer(clock, "me", (onResult, onGone) => {
     const thread = Object.assign(new PlayedThread(), { onResult, onGone });
     threads.push(thread);
     return { post: (batch) => void thread.batches.push(batch), end: () => void (thread.isEnded = true) };
