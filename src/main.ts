@@ -167,12 +167,12 @@ function assemble({ settings, load, log, stack }: RunParts, open: OpenStore) {
   const leads = () => isFirst(members);
   const storeOk = () => publisher.served().fault === null;
   const acts = { publisher, commands, brakes, leads, storeOk, askGate };
-  const rollouts = new Rollouts({ sampler, ...acts, clock, log, journal });
-  stack.defer(() => rollouts.stop());
   const instance = settings.instance;
   const comparing = { store: open.comparisons, totals: sampler.comparisons, publisher, instance, clock, log };
   const comparisons = new Comparisons(comparing);
   stack.defer(() => comparisons.stop());
+  const rollouts = new Rollouts({ sampler, ...acts, comparisons, clock, log, journal });
+  stack.defer(() => rollouts.stop());
   const ticker = setInterval(() => {
     sampler.tick();
     comparisons.tick();

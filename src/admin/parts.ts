@@ -32,7 +32,7 @@ export interface AdminParts {
   readonly fleet: Pick<Fleet, "status">;
   readonly members: Pick<Members, "waitApplied" | "instances" | "counted" | "warnings">;
   readonly rollouts: Pick<Rollouts, "verdict" | "rollbacks" | "warnings">;
-  readonly comparisons: Pick<Comparisons, "of" | "own" | "warnings">;
+  readonly comparisons: Pick<Comparisons, "of" | "own" | "warnings" | "isProvenBelow">;
   readonly brakes: Pick<Brakes, "has">;
   readonly publisher: Pick<Publisher, "readiness" | "served">;
   readonly storeInfo: () => StoreInfo;

@@ -1,6 +1,8 @@
 /** Rollouts and what the judge says of their routes, as the admin API shows them. */
 import type { z } from "zod";
+import { isProven } from "../control/rollouts.ts";
 import { stateOf } from "../control/rollout_move.ts";
+import { explainComparison } from "../domain/comparison.ts";
 import { frozenUntil } from "../domain/freeze.ts";
 import { setStep } from "../domain/rollout_gates.ts";
 import { describeRollout } from "../domain/rollout_report.ts";
@@ -25,7 +27,7 @@ export interface RolloutView {
 
 /** Where the rollout of a route is, or null when the route has no plan. */
 export function viewRollout(
-  { rollouts, clock }: Pick<AdminParts, "rollouts" | "clock">,
+  { rollouts, comparisons, clock }: Pick<AdminParts, "rollouts" | "comparisons" | "clock">,
   document: Document,
   route: Route,
 ): RolloutView | null {
@@ -37,12 +39,15 @@ export function viewRollout(
   const known = rollouts.verdict(route.id);
   // What was counted under another weight says nothing of this step.
   const verdict = known?.stepSinceMs === state.stepSinceMs ? known.verdict : null;
+  const compared = comparisons.of(route);
   const lines = describeRollout(plan, state, {
     nowMs,
     frozen,
     cutover,
     candidateRequests: verdict?.figures.candidate.requests ?? 0,
     proven: verdict?.proven ?? false,
+    differencesProven: isProven(route, plan, comparisons),
+    differences: compared === null ? null : explainComparison(compared.summary),
   });
   return { plan, state, lines, frozen };
 }

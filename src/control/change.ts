@@ -1,6 +1,6 @@
 /** What each command makes of a table, apart from storing it: a document goes in, a decision comes out. */
 import { FAULTS, type FaultCode, type Problem } from "../base/fault.ts";
-import { decodeDocument, decodeRoute, decodeWeights, encodeDocument } from "../domain/document.ts";
+import { blindness, decodeDocument, decodeRoute, decodeWeights, encodeDocument } from "../domain/document.ts";
 import { nearestName } from "../domain/problems.ts";
 import { decodePlan } from "../domain/rollout_plan.ts";
 import type { Document, Route, RouteId } from "../domain/route.ts";
@@ -73,9 +73,10 @@ export function withRollout(document: Document, id: string, input: unknown): Dec
   const route = document.routes.find((known) => known.id === id);
   if (route === undefined) return noSuchRoute(document, id);
   const decoded = decodePlan(input);
-  return decoded.ok
-    ? decided(withPart(document, route.id, { rollout: decoded.value }))
-    : invalid(decoded.problems);
+  if (!decoded.ok) return invalid(decoded.problems);
+  const blind = blindness({ mirror: route.mirror, rollout: decoded.value });
+  if (blind !== null) return invalid([{ path: "/differences", message: blind }]);
+  return decided(withPart(document, route.id, { rollout: decoded.value }));
 }
 
 /** Takes the plan of a route away. */

@@ -86,7 +86,16 @@ export function stateOf(document: Document, id: string): RolloutState | null {
 /** The event with which the judge takes a route back. `signal`: what speaks against the candidate, if that is known. */
 export function alarmOf(reason: string, nowMs: number, signal: string | null = null): Tick {
   const verdict = { action: "rollback", signal, reason, proven: false } as const;
-  return { type: "tick", nowMs, verdict, stepSinceMs: 0, candidateRequests: 0, frozen: null, storeOk: true };
+  return {
+    type: "tick",
+    nowMs,
+    verdict,
+    stepSinceMs: 0,
+    candidateRequests: 0,
+    frozen: null,
+    storeOk: true,
+    differencesProven: false,
+  };
 }
 
 function findRollout(

@@ -12,6 +12,7 @@ import { explainHealth } from "../domain/verdict.ts";
 import type { Brake, Brakes } from "./brakes.ts";
 import type { Outcome } from "./attempt.ts";
 import type { MoveOutcome } from "./commands.ts";
+import type { Comparisons } from "./comparisons.ts";
 import type { EventSink } from "./fleet_news.ts";
 import type { GateOutcome, GateStory } from "./gates.ts";
 import { Judges, type JudgedRoute, type RouteVerdict } from "./judges.ts";
@@ -48,6 +49,7 @@ export interface RolloutsParts {
   readonly leads: () => boolean;
   /** Whether the store, and with it the evidence of the others, can be read. */
   readonly storeOk: () => boolean;
+  readonly comparisons: Pick<Comparisons, "isProvenBelow">;
   readonly askGate: (call: CallGate, story: GateStory) => Promise<GateOutcome>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -150,6 +152,7 @@ export class Rollouts {
       candidateRequests: known?.verdict.figures.candidate.requests ?? 0,
       frozen: plan.freeze.length === 0 ? null : frozenUntil(plan.freeze, nowMs),
       storeOk: this.#parts.storeOk(),
+      differencesProven: isProven(route, plan, this.#parts.comparisons),
     };
   }
 
@@ -301,6 +304,15 @@ export class Rollouts {
     known.count++;
     this.#rollbacks.set(key, known);
   }
+}
+
+/** Whether what a plan wants to know of differences is proved. A plan that wants nothing has it. */
+export function isProven(
+  route: Route,
+  { differences }: RolloutPlan,
+  comparisons: Pick<Comparisons, "isProvenBelow">,
+): boolean {
+  return differences === null || comparisons.isProvenBelow(route, differences.belowPercent / 100);
 }
 
 /**

@@ -196,6 +196,7 @@ function comparePlans(was: RolloutPlan | null, is: RolloutPlan | null): string[]
     ...comparePart("rollout.steps", stepsOf(was), stepsOf(is)),
     ...comparePart("rollout.min_requests", String(was.minRequests), String(is.minRequests)),
     ...comparePart("rollout.margin", `${was.marginPercent} %`, `${is.marginPercent} %`),
+    ...comparePart("rollout.differences", boundOf(was), boundOf(is)),
     ...comparePart("rollout.max_duration", spanOf(was), spanOf(is)),
     ...comparePart(
       "rollout.freeze",
@@ -204,6 +205,12 @@ function comparePlans(was: RolloutPlan | null, is: RolloutPlan | null): string[]
     ),
     ...comparePart("rollout.gates", linesOf(was.gates.map(encodeGate)), linesOf(is.gates.map(encodeGate))),
   ];
+}
+
+function boundOf({ differences }: RolloutPlan): string {
+  if (differences === null) return "none";
+  const { aboveShares, belowPercent } = differences;
+  return `below ${belowPercent} % above ${percent(aboveShares)}`;
 }
 
 /** Where rollouts are, for routes that had a plan and have one; a new plan that nobody has started says nothing. */

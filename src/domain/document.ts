@@ -253,6 +253,8 @@ function readRoute(
   const isSticky = stickyKeys.length > 0;
   const mirror = readMirror(keys.mirror, { names, isSticky }, [...path, "mirror"], findings);
   const rollout = keys.rollout === undefined ? null : readPlan(keys.rollout, [...path, "rollout"], findings);
+  const blind = blindness({ mirror, rollout });
+  if (blind !== null) findings.add([...path, "rollout", "differences"], blind);
   if (findings.count > before || cutover === null || match === null || candidateShares === null) return null;
   return {
     id: keys.id as RouteId,
@@ -277,6 +279,14 @@ function readRoute(
     mirror,
     rollout,
   };
+}
+
+/** Why a plan waits for something that will never be known, or null. */
+export function blindness({ mirror, rollout }: Pick<Route, "mirror" | "rollout">): string | null {
+  if (rollout === null || rollout.differences === null || (mirror !== null && mirror.compare !== null))
+    return null;
+  const what = mirror === null ? "has no mirror" : 'has a mirror that says "compare: off"';
+  return `nothing is known of differences, because the route ${what}; let it compare, or leave this out`;
 }
 
 /** Gives null when the cutover's backends cannot be trusted for further checks. */

@@ -138,9 +138,20 @@ function proceed(plan: RolloutPlan, start: Move, event: Tick): Move {
   return enterStep(plan, move, event);
 }
 
-/** What gates said before or during a freeze may no longer hold after it, so they are asked again. */
+/** Whether the next weight may not begin before it is proved that answers seldom differ. */
+export function wantsDifferences(
+  { differences, steps }: RolloutPlan,
+  { stage, step }: RolloutState,
+  { differencesProven }: Pick<Tick, "differencesProven">,
+): boolean {
+  if (differences === null || differencesProven || stage !== "entering") return false;
+  return (steps[step]?.shares ?? 0) > differences.aboveShares;
+}
+
+/** What gates said while something else kept the step from beginning may no longer hold: they are asked again. */
 function enterStep(plan: RolloutPlan, move: Move, event: Tick): Move {
-  if (event.frozen !== null) return move.state.gates === null ? move : add(move, { gates: null });
+  if (event.frozen !== null || wantsDifferences(plan, move.state, event))
+    return move.state.gates === null ? move : add(move, { gates: null });
   const asked = askGates(plan, move, event.nowMs);
   const { state } = asked.move;
   const step = plan.steps[state.step] as RolloutStep;

@@ -31,6 +31,8 @@ export interface Tick {
   readonly frozen: Freeze | null;
   /** Whether the store and everything else that evidence comes from can be read. */
   readonly storeOk: boolean;
+  /** Whether the plan's bound on differences is proved; of no matter without one. */
+  readonly differencesProven: boolean;
 }
 
 /** What came of a call that CallGate asked for. */

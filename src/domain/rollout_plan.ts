@@ -9,6 +9,7 @@ import {
   GATE_POINTS,
   ON_TIMEOUT,
   type Bake,
+  type DifferencesBound,
   type Gate,
   type RolloutPlan,
   type RolloutStep,
@@ -49,6 +50,18 @@ const marginSchema = percentSchema.refine((percent) => percent > 0 && percent < 
   error: "a margin is more than 0 and less than 100 percent",
 });
 
+const differencesSchema = closed({
+  above: percentSchema
+    .refine((percent) => percent < 100, { error: "no weight is above 100 percent" })
+    .optional()
+    .meta({ description: "Higher weights begin only once it is proved", default: 0 }),
+  below: percentSchema
+    .refine((percent) => percent > 0 && percent < 100, {
+      error: "write more than 0 and less than 100 percent",
+    })
+    .meta({ description: "That fewer than so many percent of compared answers mismatch" }),
+});
+
 const weightSchema = percentSchema.refine((percent) => percent > 0, {
   error: "a step gives the candidate more than 0 percent",
 });
@@ -78,6 +91,9 @@ export const rolloutSchema = closed({
   until: untilSchema.optional(),
   margin: marginSchema.optional().meta({ default: ROLLOUT_DEFAULTS.margin }),
   min_requests: whole(1, ROLLOUT_LIMITS.requests).optional().meta({ default: ROLLOUT_DEFAULTS.minRequests }),
+  differences: differencesSchema
+    .optional()
+    .meta({ description: "What must be proved of mirrored answers before weights rise" }),
   max_duration: spanSchema.optional(),
   freeze: list(freezeSchema, 0, FREEZE_WINDOWS_MAX).optional(),
   gates: list(gateSchema, 0, ROLLOUT_LIMITS.gates).optional(),
@@ -125,6 +141,7 @@ export function readPlan(input: unknown, path: Path, findings: Findings): Rollou
   return {
     steps: steps.filter((step) => step !== null),
     minRequests: keys.min_requests ?? ROLLOUT_DEFAULTS.minRequests,
+    differences: differencesOf(keys.differences),
     marginPercent: keys.margin ?? ROLLOUT_DEFAULTS.margin,
     maxDurationMs,
     freeze: freeze.filter((window) => window !== null),
@@ -145,10 +162,21 @@ export function encodePlan(plan: RolloutPlan): unknown {
     ...(isSameBake(usual, DEFAULT_BAKE) ? {} : writeBake(usual)),
     ...(plan.marginPercent === ROLLOUT_DEFAULTS.margin ? {} : { margin: plan.marginPercent }),
     ...(plan.minRequests === ROLLOUT_DEFAULTS.minRequests ? {} : { min_requests: plan.minRequests }),
+    ...(plan.differences === null ? {} : { differences: writeDifferences(plan.differences) }),
     ...(plan.maxDurationMs === null ? {} : { max_duration: writeSpan(plan.maxDurationMs) }),
     ...(plan.freeze.length === 0 ? {} : { freeze: plan.freeze.map(encodeFreeze) }),
     ...(plan.gates.length === 0 ? {} : { gates: plan.gates.map(encodeGate) }),
   };
+}
+
+function differencesOf(keys: z.output<typeof differencesSchema> | undefined): RolloutPlan["differences"] {
+  if (keys === undefined) return null;
+  return { aboveShares: readPercent(keys.above ?? 0) ?? 0, belowPercent: keys.below };
+}
+
+/** In the operator's form. */
+function writeDifferences({ aboveShares, belowPercent }: DifferencesBound): Record<string, number> {
+  return { ...(aboveShares === 0 ? {} : { above: writePercent(aboveShares) }), below: belowPercent };
 }
 
 function readStep(input: unknown, usual: Bake, path: Path, findings: Findings): RolloutStep | null {

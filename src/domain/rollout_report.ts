@@ -1,13 +1,15 @@
 /** Where a rollout is, in lines for people: the step, what it waits for, what comes next, and why. */
-import { bakeWants } from "./rollout.ts";
+import { bakeWants, wantsDifferences } from "./rollout.ts";
 import type { Tick } from "./rollout_event.ts";
 import { gatesDue, percentOf, setStep } from "./rollout_gates.ts";
 import type { Freeze, Phase, RolloutPlan, RolloutState } from "./rollout_words.ts";
 import { SHARES_TOTAL, type Cutover } from "./route.ts";
 
 /** What is known beside the state. */
-export interface Known extends Pick<Tick, "nowMs" | "candidateRequests" | "frozen"> {
+export interface Known extends Pick<Tick, "nowMs" | "candidateRequests" | "frozen" | "differencesProven"> {
   readonly proven: boolean;
+  /** What is known of differences, in a sentence; null where nothing is compared. */
+  readonly differences: string | null;
   /** Its names are what people read. */
   readonly cutover: Cutover;
 }
@@ -73,7 +75,10 @@ function weightLines(plan: RolloutPlan, state: RolloutState, { cutover, nowMs }:
 function waitsOf(plan: RolloutPlan, state: RolloutState, known: Known): string[] {
   switch (state.phase) {
     case "progressing": {
-      const wants = state.stage === "baking" ? bakeWords(plan, state, known) : gateWords(plan, state);
+      const wants = [
+        ...(state.stage === "baking" ? bakeWords(plan, state, known) : gateWords(plan, state)),
+        ...differenceWords(plan, state, known),
+      ];
       return known.frozen === null
         ? wants
         : [...wants, `the end of the freeze at ${momentOf(known.frozen.untilMs)}`];
@@ -101,6 +106,12 @@ function bakeWords(plan: RolloutPlan, state: RolloutState, known: Known): string
     proof: `proof that fewer than ${plan.marginPercent} % of requests fail`,
   };
   return bakeWants(plan, state, known).map((want) => words[want]);
+}
+
+function differenceWords(plan: RolloutPlan, state: RolloutState, known: Known): string[] {
+  if (plan.differences === null || !wantsDifferences(plan, state, known)) return [];
+  const proof = `proof that fewer than ${plan.differences.belowPercent} % of compared answers mismatch`;
+  return [`${proof} (${known.differences ?? "nothing compared yet"})`];
 }
 
 function gateWords(plan: RolloutPlan, state: RolloutState): string[] {

@@ -90,11 +90,21 @@ export interface Gate {
   readonly steps: readonly number[];
 }
 
+/** What must be known of the answers before the candidate gets much traffic. */
+export interface DifferencesBound {
+  /** Higher weights begin only once it is proved. */
+  readonly aboveShares: number;
+  /** That fewer than so many percent of compared answers mismatch. */
+  readonly belowPercent: number;
+}
+
 /** What an operator wants of a rollout. Steps grow; they need not end at 100 %. */
 export interface RolloutPlan {
   readonly steps: readonly RolloutStep[];
   /** Candidate requests without which a step is never left. */
   readonly minRequests: number;
+  /** Null: how often answers differ is no matter. */
+  readonly differences: DifferencesBound | null;
   /** Percent of failures that `proven` means. */
   readonly marginPercent: number;
   /** From the start or the resume after it ran out; null: without end. */

@@ -19,7 +19,7 @@ type Happening =
   | { readonly kind: "again" };
 
 const CALM = { action: "none", signal: null, reason: "", proven: true } as const;
-const PLENTY = { candidateRequests: 1000, frozen: null, storeOk: true } as const;
+const PLENTY = { candidateRequests: 1000, frozen: null, storeOk: true, differencesProven: true } as const;
 const verdictArbitrary = fc.oneof(
   { weight: 12, arbitrary: fc.constant(CALM) },
   { weight: 2, arbitrary: fc.constant({ ...CALM, proven: false }) },
@@ -43,6 +43,7 @@ const happeningArbitrary: fc.Arbitrary<Happening> = fc.oneof(
         candidateRequests: fc.constantFrom(0, 1, 1000, 1000, 1000),
         frozen: fc.constantFrom(null, null, null, { untilMs: 1, why: null }),
         storeOk: fc.constantFrom(true, true, true, true, false),
+        differencesProven: fc.constantFrom(true, true, true, true, false),
       }),
       isOld: fc.constantFrom(false, false, false, true),
     }),
@@ -114,7 +115,13 @@ function eventOf(
       return { type: happening.type, nowMs, reason: "" };
     case "tick": {
       const stepSinceMs = happening.isOld ? state.stepSinceMs - 1 : state.stepSinceMs;
-      const usual = { verdict: CALM, candidateRequests: 0, frozen: null, storeOk: true };
+      const usual = {
+        verdict: CALM,
+        candidateRequests: 0,
+        frozen: null,
+        storeOk: true,
+        differencesProven: false,
+      };
       return { type: "tick", nowMs, stepSinceMs, ...usual, ...happening.part };
     }
     case "answer": {
@@ -167,6 +174,8 @@ describe("in every life of a rollout", () => {
       if (event.type !== "tick") throw new Error(`the weight grew by ${event.type}`);
       expect(event).toMatchObject({ verdict: { action: "none" }, frozen: null, storeOk: true });
       expect(after.phase).toBe("progressing");
+      const isBounded = after.candidateShares > (plan.differences?.aboveShares ?? SHARES_TOTAL);
+      expect(event.differencesProven || !isBounded).toBe(true);
       // A hold ends with a bake, so only a rollout without any weight may go on at once.
       expect(before.phase === "progressing" || before.candidateShares === 0).toBe(true);
       expect(after.candidateShares).toBe(
@@ -238,7 +247,7 @@ describe("in every life of a rollout", () => {
 
   test("every phase and every cause of a hold occurs", () => {
     const met = new Set<string>();
-    forAllLives(({ after }) => met.add(after.heldBy ?? after.phase), 250, 1);
+    forAllLives(({ after }) => met.add(after.heldBy ?? after.phase), 1000, 1);
     expect([...met].toSorted()).toEqual(
       ["aborted", "decommissioned", "evidence", "gate", "judge", "max_duration", "paused", "plan"].concat([
         "progressing",

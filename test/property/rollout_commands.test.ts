@@ -133,7 +133,13 @@ class World {
       case "tick": {
         this.clock.advance(deed.afterMs);
         const known = { nowMs: this.clock.wallMs(), candidateRequests: 1000, frozen: null };
-        const usual = { type: "tick", ...known, verdict: CALM, storeOk: true } as const;
+        const usual = {
+          type: "tick",
+          ...known,
+          verdict: CALM,
+          storeOk: true,
+          differencesProven: true,
+        } as const;
         return commands.moveRollout(
           deed.id,
           ({ stepSinceMs }) => ({ ...usual, stepSinceMs, ...deed.part }),

@@ -135,6 +135,7 @@ export async function adminStage(
     comparisons: {
       of: ({ id }) => told.comparisons.get(id) ?? null,
       own: () => [],
+      isProvenBelow: () => false,
       warnings: () => [],
     },
     brakes: told.braked,

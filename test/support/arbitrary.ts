@@ -194,6 +194,13 @@ function mirrorArbitrary(ids: readonly BackendId[], isSticky: boolean): fc.Arbit
   });
 }
 
+/** A plan without the bound that nothing would ever be known of. */
+function sighted(plan: Route["rollout"], mirror: MirrorPolicy | null): Route["rollout"] {
+  return plan === null || (mirror !== null && mirror.compare !== null)
+    ? plan
+    : { ...plan, differences: null };
+}
+
 /** Routes whose cutover is between two of these backends. */
 function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
   const ids = backends.map((backend) => backend.id);
@@ -234,7 +241,7 @@ function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
     }).chain((route) =>
       fc
         .option(mirrorArbitrary(ids, route.sticky.keys.length > 0))
-        .map((mirror): Route => ({ ...route, mirror })),
+        .map((mirror): Route => ({ ...route, mirror, rollout: sighted(route.rollout, mirror) })),
     );
   });
 }

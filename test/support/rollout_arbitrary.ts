@@ -73,6 +73,7 @@ export const planArbitrary: fc.Arbitrary<RolloutPlan> = fc
         .array(bakeArbitrary, { minLength: weights.length, maxLength: weights.length })
         .map((bakes) => weights.map((shares, index) => ({ shares, ...(bakes[index] as Bake) }))),
       minRequests: fc.integer({ min: 1, max: 100 }),
+      differences: fc.constantFrom(null, null, null, { aboveShares: 5_000, belowPercent: 0.1 }),
       marginPercent: fc.constantFrom(0.1, 1, 12.5),
       maxDurationMs: fc.constantFrom(null, SPAN_MS_MAX),
       freeze: fc.array(windowArbitrary, { maxLength: 3 }),

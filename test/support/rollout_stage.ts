@@ -50,7 +50,13 @@ export class Rollout {
 
   tickFor({ stepSinceMs }: RolloutState, part: Partial<Tick> = {}): Tick {
     const nowMs = this.stage.clock.wallMs();
-    const usual = { verdict: CALM, candidateRequests: 10, frozen: null, storeOk: true };
+    const usual = {
+      verdict: CALM,
+      candidateRequests: 10,
+      frozen: null,
+      storeOk: true,
+      differencesProven: true,
+    };
     return { type: "tick", nowMs, stepSinceMs, ...usual, ...part };
   }
 

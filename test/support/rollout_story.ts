@@ -49,6 +49,7 @@ export class Story {
       candidateRequests: 1000,
       frozen: null,
       storeOk: true,
+      differencesProven: false,
       ...part,
     });
   }

@@ -202,7 +202,11 @@ test("requests count for a step only when they were counted since its weight was
   const stepSinceMs = clock.wallMs();
   const tick = { type: "tick", nowMs: stepSinceMs, verdict: calm, stepSinceMs: 0 } as const;
   const author = { actor: "stage", reason: "" };
-  await commands.moveRollout("shop", { ...tick, candidateRequests: 0, frozen: null, storeOk: true }, author);
+  await commands.moveRollout(
+    "shop",
+    { ...tick, candidateRequests: 0, frozen: null, storeOk: true, differencesProven: false },
+    author,
+  );
   stage.told.verdicts.set("shop", { verdict: verdictOn(0), stepSinceMs: 0 });
   const waits = async (): Promise<string> => String((await stage.call("GET", PATH)).json["lines"]);
   expect(await waits()).toContain("requests: 0 of at least 50 seen");

@@ -123,6 +123,15 @@ describe("the plan of a route", () => {
     expect(decision.ok || decision.problems.map(({ path }) => path)).toEqual(["/steps/1"]);
   });
 
+  it("is refused when it waits for differences that nobody will know", () => {
+    const decision = withRollout(tableOf(CART), "cart", { differences: { below: 1 } });
+    expect(decision.ok || decision.problems.map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      expect.stringMatching(
+        /^\/differences: nothing is known of differences, because the route has no mirror/,
+      ),
+    ]);
+  });
+
   it("cannot be taken from a route that has none", () => {
     expect(withoutRollout(tableOf(CART), "cart")).toMatchObject({
       code: "NOT_FOUND",

@@ -39,6 +39,7 @@ class Stage {
   readonly calls: string[] = [];
   answer: GateOutcome = { outcome: "passed", detail: "" };
   leads = true;
+  isProven = false;
   readonly brakesPath: string;
   readonly brakes: Brakes;
   readonly publisher: Publisher;
@@ -73,6 +74,7 @@ class Stage {
       brakes: this.brakes,
       leads: () => this.leads,
       storeOk: () => true,
+      comparisons: { isProvenBelow: () => this.isProven },
       askGate: async (call) => {
         this.calls.push(call.point);
         return this.answer;

@@ -91,6 +91,21 @@ describe("a route", () => {
     expect(shopProblems({ mirror })).toEqual({ [place]: message });
   });
 
+  test.each([
+    [{}, "has no mirror"],
+    [{ mirror: { ...LEAST, compare: "off" } }, 'has a mirror that says "compare: off"'],
+  ])("that knows nothing of differences has no plan that waits for them: %j", (part, what) => {
+    const rollout = { differences: { below: 0.1 } };
+    const why = `nothing is known of differences, because the route ${what}`;
+    expect(shopProblems({ ...part, rollout })).toEqual({
+      "rollout/differences": `${why}; let it compare, or leave this out`,
+    });
+    expect(shopWith({ mirror: LEAST, rollout }).rollout?.differences).toEqual({
+      aboveShares: 0,
+      belowPercent: 0.1,
+    });
+  });
+
   test("without sticky clients has no buckets to go by", () => {
     expect(shopProblems({ sticky: { keys: [] }, mirror: { ...LEAST, by: "bucket" } })).toEqual({
       "mirror/by": 'clients have no buckets where "sticky.keys" is empty; write random, or leave it out',

@@ -135,6 +135,22 @@ describe("what can only hold", () => {
     expect(story.tick(1).state).toMatchObject({ phase: "progressing", bakeSinceMs: story.nowMs });
   });
 
+  test("differences that are not proved to be few let no weight above the bound begin", () => {
+    const story = new Story({ steps: [5, 50, 100], differences: { above: 5, below: 0.1 } });
+    story.person("start").tick(1);
+    expect(story.weight).toBe(5);
+    story.tick(10 * MINUTE_MS).tick(10 * MINUTE_MS);
+    expect(story.state).toMatchObject({ phase: "progressing", candidateShares: 5000, stage: "entering" });
+    expect(story.tick(1, { differencesProven: true }).weight).toBe(50);
+    // What was proved once may be doubtful again: then the next weight waits again.
+    story.tick(10 * MINUTE_MS);
+    expect(story.weight).toBe(50);
+    expect(story.tick(1, { verdict: ALARM }).state).toMatchObject({
+      phase: "rolled_back",
+      candidateShares: 0,
+    });
+  });
+
   test("a freeze lets no weight begin, and lets the bake go on", () => {
     const story = new Story().at(0).tick(10 * MINUTE_MS, { frozen: FREEZE });
     expect(story.state).toMatchObject({ phase: "progressing", candidateShares: 5000, stage: "entering" });

@@ -26,6 +26,7 @@ describe("a plan that says nothing", () => {
     expect(plan).toMatchObject({
       minRequests: 50,
       marginPercent: 1,
+      differences: null,
       maxDurationMs: null,
       freeze: [],
       gates: [],
@@ -42,6 +43,7 @@ describe("a plan that says everything", () => {
     steps: [0.5, { weight: 5, bake: "10m" }, { weight: 50, until: "proven" }, { weight: 100, bake: "2d" }],
     margin: 0.25,
     min_requests: 1000,
+    differences: { above: 5, below: 0.1 },
     max_duration: "14d",
     freeze: [{ days: ["fri"], from: "16:00", to: "24:00", zone: "Europe/Berlin" }],
     gates: [
@@ -58,6 +60,7 @@ describe("a plan that says everything", () => {
       { shares: 50_000, bakeMs: 0, proven: true },
       { shares: 100_000, bakeMs: 172_800_000, proven: false },
     ]);
+    expect(plan.differences).toEqual({ aboveShares: 5000, belowPercent: 0.1 });
     expect(plan.maxDurationMs).toBe(14 * 86_400_000);
     expect(plan.gates[0]).toEqual({
       at: "before-step",
@@ -124,6 +127,17 @@ describe("refused is", () => {
     ],
     ["bakes over the whole together", { bake: "10m", max_duration: "1h" }, { "/max_duration": /together/ }],
     ["a margin of nothing", { margin: 0 }, { "/margin": /more than 0/ }],
+    [
+      "a bound on differences without a rate",
+      { differences: { above: 5 } },
+      { "/differences/below": /is missing/ },
+    ],
+    ["a bound of nothing", { differences: { below: 0 } }, { "/differences/below": /more than 0/ }],
+    [
+      "a bound above everything",
+      { differences: { above: 100, below: 1 } },
+      { "/differences/above": /no weight/ },
+    ],
     ["a step without requests", { min_requests: 0 }, { "/min_requests": /from 1 to/ }],
     ["an unknown key", { step: [1] }, { "/step": /did you mean "steps"/ }],
     ["a freeze with a fault", { freeze: [{ from: "16:00" }] }, { "/freeze/0/to": /"to" is missing/ }],

@@ -12,6 +12,8 @@ const SEEN: Known = {
   candidateRequests: 12,
   proven: false,
   frozen: null,
+  differencesProven: false,
+  differences: null,
   cutover: { legacy: "old" as BackendId, candidate: "new" as BackendId },
 };
 const GATES = [
@@ -63,6 +65,19 @@ describe("people read", () => {
     expect(lines[0]).toMatch(/^progressing, frozen until 2027-01-02T00:00:00Z \(Christmas\), since/);
     expect(lines[1]).toMatch(/^weight: step 2 of 3: new has 5 %/);
     expect(lines[2]).toBe("waits for: the end of the freeze at 2027-01-02T00:00:00Z");
+  });
+
+  test("what has to be proved of differences, and what is known", () => {
+    const plan = { differences: { above: 5, below: 0.1 } };
+    const differences = "1,204 compared, mismatch rate below 0.38 % with 99 % confidence";
+    const lines = linesOf({ stage: "entering", step: 2 }, { differences }, plan);
+    const proof = "proof that fewer than 0.1 % of compared answers mismatch";
+    expect(lines[2]).toBe(`waits for: ${proof} (${differences})`);
+    expect(linesOf({ stage: "entering", step: 2 }, {}, plan)[2]).toBe(
+      `waits for: ${proof} (nothing compared yet)`,
+    );
+    const proven = linesOf({ stage: "entering", step: 2 }, { differencesProven: true }, plan);
+    expect(proven.join()).not.toContain("proof");
   });
 
   test("which gate is asked, and for which time", () => {
