@@ -1,6 +1,6 @@
 /** Where a body ends: bytes in any split to body bytes and an end, for every kind of framing. */
 import { assert, type FaultCode } from "../base/fault.ts";
-import { findFields, hasBadBytes, keptTrailers } from "./fields.ts";
+import { findFields, keptTrailers } from "./fields.ts";
 import { LIMITS, type BodyKind } from "./head.ts";
 
 /** Gets what a body reader finds, in order. The bytes are only valid during the call. */
@@ -138,7 +138,7 @@ export class BodyReader {
     const isComplete = this.#text === "\r\n" || this.#text.endsWith("\r\n\r\n");
     // A line that does not end in CRLF can't become right by what follows.
     if (!isComplete) return this.#text.endsWith("\r\n") ? end : this.#fail(at);
-    const fields = hasBadBytes(this.#text) ? "BAD_FIELD" : findFields(this.#text, 0, LIMITS.trailerFields);
+    const fields = findFields(this.#text, 0, LIMITS.trailerFields);
     if (typeof fields === "string") return this.#fail(at);
     const { lines, dropped } = keptTrailers(this.#text, fields);
     this.trailers = lines;

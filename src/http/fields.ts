@@ -15,10 +15,15 @@ const ODD = 3;
 
 const SPACE = 0x20;
 const HTAB = 0x09;
+const CR = 0x0d;
+const LF = 0x0a;
 const COLON = 0x3a;
 const PORT_MAX = 65_535;
 
-/** Whether a complete head or trailer section holds a byte that is never allowed in one. */
+/** What may follow a field's colon, up to the line's end: the same bytes from the other side, and far faster. */
+const VALUE = /[\t\x20-\x7e\x80-\xff]*/y;
+
+/** Whether a complete head, or a part of one, holds a byte that is never allowed there. Slow: for what is refused. */
 export function hasBadBytes(text: string): boolean {
   return BAD_BYTES.test(text);
 }
@@ -32,8 +37,9 @@ export function isToken(text: string): boolean {
 /**
  * Finds the fields between `start` and the empty line that ends `text`.
  *
- * Takes text without bad bytes that ends in CRLF CRLF (or is just the last CRLF when there are no fields).
- * Gives the offsets (see `Head.fields`), or BAD_FIELD, or HEAD_TOO_LARGE over `fieldsMax`.
+ * Takes text that ends in CRLF CRLF (or is just the last CRLF when there are no fields).
+ * Gives the offsets (see `Head.fields`), or BAD_FIELD, also for bytes that are never allowed, or HEAD_TOO_LARGE over
+ * `fieldsMax`.
  * Source: RFC 9112 section 5; folded lines are refused.
  */
 export function findFields(text: string, start: number, fieldsMax: number): number[] | FaultCode {
@@ -42,7 +48,7 @@ export function findFields(text: string, start: number, fieldsMax: number): numb
   // The final CRLF is the empty line.
   const end = text.length - 2;
   while (at < end) {
-    if (fields.length === fieldsMax * FIELD_STRIDE) return "HEAD_TOO_LARGE";
+    if (fields.length === fieldsMax * FIELD_STRIDE) return hasBadBytes(text) ? "BAD_FIELD" : "HEAD_TOO_LARGE";
     let nameEnd = at;
     let seen = 0;
     for (;;) {
@@ -53,8 +59,11 @@ export function findFields(text: string, start: number, fieldsMax: number): numb
     }
     // An empty name also covers folded lines and white space after the start line.
     if (nameEnd === at || text.charCodeAt(nameEnd) !== COLON) return "BAD_FIELD";
-    const lineEnd = text.indexOf("\r\n", nameEnd);
     let valueStart = nameEnd + 1;
+    VALUE.lastIndex = valueStart;
+    VALUE.test(text);
+    const lineEnd = VALUE.lastIndex;
+    if (text.charCodeAt(lineEnd) !== CR || text.charCodeAt(lineEnd + 1) !== LF) return "BAD_FIELD";
     let valueEnd = lineEnd;
     while (valueStart < valueEnd && isBlank(text.charCodeAt(valueStart))) valueStart++;
     while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;

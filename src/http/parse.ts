@@ -39,13 +39,15 @@ function understand(text: string): RequestHead | FaultCode {
   if (lineEnd > LIMITS.requestLineBytes) return "TARGET_TOO_LONG";
   const line = parseRequestLine(text.slice(0, lineEnd));
   if (typeof line === "string") return line;
-  if (hasBadBytes(text)) return "BAD_FIELD";
+  const isSound = TARGET_FORM.test(line.target);
+  // Bytes that are never allowed anywhere are refused first, wherever they stand.
+  if (!isSound && hasBadBytes(line.target)) return "BAD_FIELD";
   const fields = findFields(text, lineEnd + 2, LIMITS.fields);
   if (typeof fields === "string") return fields;
   const framing = new Framing();
   const fault = framing.read(text, fields) ?? checkFraming(framing, line);
   if (fault !== null) return fault;
-  const place = parseTarget(line.target, framing.host, line.method);
+  const place = isSound ? parseTarget(line.target, framing.host, line.method) : "BAD_TARGET";
   if (typeof place === "string") return place;
   const isWebSocket = line.minor === 1 && asksForWebSocket(framing);
   const refusal = isWebSocket ? checkHandshake(text, fields, line.method, framing) : null;
@@ -58,7 +60,9 @@ function understand(text: string): RequestHead | FaultCode {
     takesTrailers: framing.takesTrailers && line.minor === 1,
     method: line.method,
     minor: line.minor,
-    ...place,
+    target: place.target,
+    path: place.path,
+    query: place.query,
     authority: framing.host,
     host: hostName(framing.host),
     body: requestBody(framing),
@@ -132,7 +136,7 @@ function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
 /**
  * Splits a target into what is forwarded and what is matched.
  *
- * Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2). A path whose segments would
+ * Takes one that has TARGET_FORM. Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2). A path whose segments would
  * change by decoding or by resolving dots is ambiguous between backends and refused.
  */
 function parseTarget(
@@ -140,7 +144,7 @@ function parseTarget(
   authority: string,
   method: string,
 ): { target: string; path: string; query: string } | FaultCode {
-  if (!TARGET_FORM.test(target) || (target.includes("%") && BAD_ESCAPE.test(target))) return "BAD_TARGET";
+  if (target.includes("%") && BAD_ESCAPE.test(target)) return "BAD_TARGET";
   // The whole server, which is matched as its root.
   const server = { target: "*", path: "/", query: "" };
   if (target === "*") return method === "OPTIONS" ? server : "BAD_TARGET";
@@ -179,7 +183,7 @@ export function parseResponseHead(text: string): ResponseHead | "BAD_RESPONSE" |
   const line = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t \x21-\x7e\x80-\xff]*))?$/.exec(
     text.slice(0, lineEnd),
   );
-  if (line === null || hasBadBytes(text)) return "BAD_RESPONSE";
+  if (line === null) return "BAD_RESPONSE";
   const fields = findFields(text, lineEnd + 2, LIMITS.fields);
   if (typeof fields === "string") return fields === "HEAD_TOO_LARGE" ? "RESPONSE_TOO_LARGE" : "BAD_RESPONSE";
   const framing = new Framing();
