@@ -65,6 +65,7 @@ http {
   log_format fields escape=json '{${LOG_FIELDS.join(",")}}';
   access_log ${log};
   keepalive_requests 10000;
+  client_body_buffer_size 64k;
   proxy_max_temp_file_size 0;
   split_clients "$cookie_uid" $side { ${CANDIDATE_PERCENT}% new; * legacy; }
   ${mirror.http}
