@@ -6,6 +6,27 @@ const END = "\r\n\r\n";
 /** A line feed without its carriage return: no further byte can mend it. */
 const BARE_LF = /(?<!\r)\n/;
 
+/** Most heads are shorter. */
+const USUAL_BYTES = 2048;
+
+/**
+ * The head at `start` as text, one character a byte: no more than the head when all of it is there, else what is there
+ * up to `bytesMax`. What follows a head is not made a text: it may be long, and none of it is looked at. `before`: a
+ * part of the head that came before these bytes, and whose end may only show together with them.
+ */
+export function headText(bytes: Buffer, start: number, bytesMax: number, before = ""): string {
+  if (before !== "") return before + bytes.toString("latin1", start);
+  const usual = bytes.toString("latin1", start, Math.min(bytes.length, start + USUAL_BYTES));
+  const found = usual.indexOf(END);
+  if (found === -1) {
+    const end = Math.min(bytes.length, start + bytesMax);
+    return end - start <= usual.length ? usual : bytes.toString("latin1", start, end);
+  }
+  const length = found + END.length;
+  // Not a slice: reading one, character by character, takes far longer.
+  return length === usual.length ? usual : bytes.toString("latin1", start, start + length);
+}
+
 /**
  * The length of the request head that `text` begins with, 0 while it is not complete, or why it never will be.
  *

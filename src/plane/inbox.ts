@@ -1,7 +1,7 @@
 /** Bytes from a client that are not read yet: parts of heads, bodies to come, requests ahead of their turn. */
 import type { FaultCode } from "../base/fault.ts";
 import { LIMITS } from "../http/head.ts";
-import { requestHeadLength } from "../http/scan.ts";
+import { headText, requestHeadLength } from "../http/scan.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -68,7 +68,7 @@ export class Inbox {
     }
     if (this.#bytes.length === 0) return NONE;
     if (this.#isSurelyPart()) return PART;
-    const { text } = this;
+    const text = headText(this.#bytes, 0, LIMITS.requestHeadBytes);
     const length = requestHeadLength(text);
     if (typeof length === "string") return { kind: "fault", code: length, text };
     if (length === 0) {

@@ -6,7 +6,7 @@ import type { Endpoint } from "../domain/route.ts";
 import { BodyReader, type BodySink } from "../http/body.ts";
 import { LIMITS, fieldValue, responseBody, type BodyKind, type ResponseHead } from "../http/head.ts";
 import { parseResponseHead } from "../http/parse.ts";
-import { responseHeadLength } from "../http/scan.ts";
+import { headText, responseHeadLength } from "../http/scan.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
 import { NameFault, dial, type Target } from "./dial.ts";
 import type { Resolver } from "./resolver.ts";
@@ -267,9 +267,9 @@ export class UpstreamConnection implements Timed, BodySink {
 
   /** Gives where the body starts in `bytes`, or -1 when there is none yet. */
   #readHead(bytes: Buffer): number {
-    let text = this.#partial + bytes.toString("latin1");
-    let skipped = bytes.length - text.length;
+    let at = 0;
     for (;;) {
+      const text = headText(bytes, at, LIMITS.responseHeadBytes, this.#partial);
       const length = responseHeadLength(text);
       if (typeof length === "string") return this.#refuse(length);
       if (length === 0) {
@@ -278,13 +278,11 @@ export class UpstreamConnection implements Timed, BodySink {
       }
       const head = parseResponseHead(text.slice(0, length));
       if (typeof head === "string") return this.#refuse(head);
-      text = text.slice(length);
-      skipped += length;
+      at += length - this.#partial.length;
       this.#partial = "";
-      if (head.status >= 200) return this.#startBody(head, skipped);
-      if (head.status === 101 && this.#mayBecomeTunnel(head)) return this.#startTunnel(head, skipped);
-      if (!this.#passInterim(head)) return -1;
-      if (text === "") return -1;
+      if (head.status >= 200) return this.#startBody(head, at);
+      if (head.status === 101 && this.#mayBecomeTunnel(head)) return this.#startTunnel(head, at);
+      if (!this.#passInterim(head) || at === bytes.length) return -1;
     }
   }
 
