@@ -56,7 +56,8 @@ const pace: Pace = {
   rounds: numberOf("rounds", true),
   roundMs: seconds * 1000,
   leadMs: Math.min(300, seconds * 200),
-  warmUpMs: Math.min(1_500, seconds * 1000),
+  warmUpMs: Math.min(1_000, seconds * 1000),
+  breakInMs: Math.min(5_000, seconds * 4_000),
   idleConnections: numberOf("idle", true),
 };
 checkNames(

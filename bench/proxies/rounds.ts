@@ -15,8 +15,10 @@ export interface Pace {
   /** What is measured in one round, and what runs before it without being measured. */
   readonly roundMs: number;
   readonly leadMs: number;
-  /** Before the first round of a workload: code that has just been started is slow. */
+  /** Before the first round of a workload. */
   readonly warmUpMs: number;
+  /** Before the first workload of a new process: code that has just been started is slow, and compiled meanwhile. */
+  readonly breakInMs: number;
   readonly idleConnections: number;
 }
 
@@ -69,6 +71,7 @@ export async function measureGroup(
   const stage: Stage = { started, shadow, pace, say };
   // First, while the processes are new: later connections would take what earlier ones have left.
   const memory = group.isMain ? await measureMemory(stage) : [];
+  for (const one of started) await measureRound(stage, one, SMALL, { leadMs: 0, roundMs: pace.breakInMs });
   const cells: Cell[] = [];
   for (const workload of group.workloads) cells.push(...(await measureWorkload(stage, workload)));
   const half = group.isMain ? halfLoad(cells) : null;

@@ -56,6 +56,8 @@ export class Downstream implements Timed, BodySink, Reply {
   #isProcessing = false;
   #hasEnded = false;
   #isHeadCounted = false;
+  /** The client said that it sends no more than the request under way, all of which is here. */
+  #isClientDone = false;
 
   constructor(socket: Socket, peer: Peer, plane: Plane, owner: DownstreamOwner) {
     this.#socket = socket;
@@ -123,7 +125,7 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#isProcessing = true;
     while (this.#inbox.length > 0) {
       if (this.#state === "tunnel") {
-        this.#passOn();
+        this.#exchange?.onBody(this.#inbox.take());
       } else if (this.#state === "exchange") {
         if (this.#body === null) break;
         this.#readBody();
@@ -161,10 +163,8 @@ export class Downstream implements Timed, BodySink, Reply {
       case "fault":
         this.#refuse(next.code, next.text);
         return false;
-      case "part":
-        if (this.#state === "idle") this.#beginHead();
-        return false;
-      case "none":
+      default:
+        if (next.kind === "part" && this.#state === "idle") this.#beginHead();
         return false;
     }
   }
@@ -188,6 +188,7 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#endHead();
     this.#state = "exchange";
     this.#requests++;
+    this.#isClientDone = !head.keepAlive && head.body === "none" && !head.isWebSocket;
     this.#answer.begin(head, !head.keepAlive || this.#requests >= REQUESTS_MAX);
     this.deadlineMs = Infinity;
     if (head.body !== "none") {
@@ -225,10 +226,6 @@ export class Downstream implements Timed, BodySink, Reply {
     const nowMs = this.#plane.clock.nowMs();
     const pace = this.#body === null ? null : this.#pace;
     this.deadlineMs = pace === null ? Infinity : Math.min(nowMs + BODY_IDLE_MS, pace.limitMs(nowMs));
-  }
-
-  #passOn(): void {
-    this.#exchange?.onBody(this.#inbox.take());
   }
 
   onBody(bytes: Buffer): void {
@@ -319,7 +316,10 @@ export class Downstream implements Timed, BodySink, Reply {
     if (this.#state === "closed") return;
     this.#exchange = null;
     if (this.#answer.isLast || this.#body !== null || (this.#hasEnded && this.#inbox.length === 0)) {
-      this.#linger();
+      // Nothing more is to come that could meet a closed connection and cut the answer.
+      const isAllDone = this.#isClientDone && this.#inbox.length === 0 && this.#socket.writableLength === 0;
+      if (isAllDone) this.#close();
+      else this.#linger();
       return;
     }
     this.#state = "idle";
