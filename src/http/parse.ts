@@ -136,8 +136,8 @@ function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
 /**
  * Splits a target into what is forwarded and what is matched.
  *
- * Takes one that has TARGET_FORM. Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2). A path whose segments would
- * change by decoding or by resolving dots is ambiguous between backends and refused.
+ * Takes one that has TARGET_FORM. Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2).
+ * A path whose segments would change by decoding or by resolving dots is ambiguous between backends and refused.
  */
 function parseTarget(
   target: string,
