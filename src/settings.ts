@@ -121,6 +121,7 @@ export const settingsSchema = closed({
   }).prefault({}),
   drain: closed({
     grace: duration(0).default("5s"),
+    spread: duration(0).default("30s"),
     idle: duration(0).default("15s"),
     deadline: duration(0).default("120s"),
     tunnels: duration(0).default("1h"),
@@ -326,6 +327,7 @@ function readPlane(
     accessLog: path === undefined ? { format, samplePercent } : { format, samplePercent, path },
     drain: {
       graceMs: durationMs(drain.grace),
+      spreadMs: durationMs(drain.spread),
       idleMs: durationMs(drain.idle),
       deadlineMs: durationMs(drain.deadline),
       tunnelsMs: durationMs(drain.tunnels),

@@ -282,6 +282,7 @@ function partsOf(route: Route): Part[] {
     ["retries.body", size(retries.bodyBytesMax)],
     ["websocket", String(route.websocket)],
     ["trailers", String(route.trailers)],
+    ["evacuate", route.evacuate],
     ["expose", String(route.expose)],
   ];
 }

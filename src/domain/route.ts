@@ -175,6 +175,8 @@ export interface Route {
   readonly websocket: boolean;
   /** Whether trailers of requests are passed on. */
   readonly trailers: boolean;
+  /** What becomes of WebSockets and streams of events whose client belongs to the other side by a new table. */
+  readonly evacuate: "keep" | "cut";
   /** Whether responses name the backend and the revision that answered. */
   readonly expose: boolean;
   /** Null: only people take it back. */

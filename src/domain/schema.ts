@@ -57,6 +57,7 @@ export const ROUTE_DEFAULTS = {
   body: "64KiB",
   websocket: true,
   trailers: false,
+  evacuate: "keep",
   expose: false,
 } as const;
 
@@ -219,6 +220,10 @@ export const routeSchema = closed({
   }).optional(),
   websocket: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.websocket }),
   trailers: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.trailers }),
+  evacuate: z.enum(["keep", "cut"]).optional().meta({
+    description: "What becomes of WebSockets and event streams of clients that change sides",
+    default: ROUTE_DEFAULTS.evacuate,
+  }),
   expose: z.boolean().optional().meta({ default: ROUTE_DEFAULTS.expose }),
   rollback: z
     .union([rollbackSchema, z.literal(["off", false])])

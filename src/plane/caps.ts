@@ -42,3 +42,30 @@ export class AddressCaps {
     if (holding !== undefined) holding.heads--;
   }
 }
+
+/** The place of one connection among the heads of its address: taken while a head arrives, and given back once. */
+export class HeadPlace {
+  readonly #caps: AddressCaps;
+  readonly #address: string;
+  readonly #isCounted: boolean;
+  #isTaken = false;
+
+  /** Without `isCounted` there is always room. */
+  constructor(caps: AddressCaps, address: string, isCounted: boolean) {
+    this.#caps = caps;
+    this.#address = address;
+    this.#isCounted = isCounted;
+  }
+
+  /** Gives whether there is room. */
+  take(): boolean {
+    if (!this.#isCounted) return true;
+    this.#isTaken = this.#caps.beginHead(this.#address);
+    return this.#isTaken;
+  }
+
+  give(): void {
+    if (this.#isTaken) this.#caps.endHead(this.#address);
+    this.#isTaken = false;
+  }
+}

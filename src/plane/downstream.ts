@@ -1,29 +1,22 @@
 /** One client connection: bytes to exchanges, one after the other, and their answers to bytes in the same order. */
 import type { Socket } from "node:net";
 import type { FaultCode } from "../base/fault.ts";
-import { BodyReader, type BodySink } from "../http/body.ts";
+import type { BodySink } from "../http/body.ts";
 import { type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
 import { parseRequestHead } from "../http/parse.ts";
 import { accountRefusal } from "./account.ts";
 import { AnswerWriter } from "./answer.ts";
 import type { Timed } from "./deadlines.ts";
+import type { Drained, Occupation } from "./drain.ts";
 import { Exchange } from "./exchange.ts";
+import { HeadPlace } from "./caps.ts";
 import { Inbox } from "./inbox.ts";
-import { Pace } from "./pace.ts";
-import {
-  HEAD_MS,
-  BODY_IDLE_MS,
-  WRITE_IDLE_MS,
-  KEEP_ALIVE_MS,
-  REQUESTS_MAX,
-  AGE_MS,
-  LINGER_MS,
-  LINGER_BYTES,
-  AHEAD_BYTES,
-} from "./patience.ts";
+import { Intake } from "./intake.ts";
+import * as patience from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import type { Plane } from "./plane.ts";
 import type { Reply } from "./reply.ts";
+import { Tunnel } from "./tunnel.ts";
 
 /** What the connection's owner wants to know. */
 export interface DownstreamOwner {
@@ -36,7 +29,7 @@ export interface DownstreamOwner {
  * idle: between requests; head: a request has begun; exchange: one is being answered; tunnel: it became a WebSocket
  * and bytes pass both ways; lingering: the last answer was sent and what still comes is thrown away; closed.
  */
-export class Downstream implements Timed, BodySink, Reply {
+export class Downstream implements Timed, BodySink, Reply, Drained {
   deadlineMs: number;
   readonly peerAddress: string;
   readonly isPeerTrusted: boolean;
@@ -46,16 +39,19 @@ export class Downstream implements Timed, BodySink, Reply {
   readonly #closesAtMs: number;
   #state: "idle" | "head" | "exchange" | "tunnel" | "lingering" | "closed" = "idle";
   readonly #inbox = new Inbox();
+  readonly #place: HeadPlace;
   readonly #answer: AnswerWriter;
   #exchange: Exchange | null = null;
-  #body: BodyReader | null = null;
-  #pace: Pace | null = null;
+  /** The body that is still to come. */
+  #body: Intake | null = null;
   #requests = 0;
   #lingered = 0;
   #isBodyPaused = false;
   #isProcessing = false;
   #hasEnded = false;
-  #isHeadCounted = false;
+  #idleSinceMs = -Infinity;
+  /** Once it became a WebSocket. */
+  #tunnel: Tunnel | null = null;
   /** The client said that it sends no more than the request under way, all of which is here. */
   #isClientDone = false;
 
@@ -66,9 +62,11 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#answer = new AnswerWriter(socket, plane.copies);
     this.peerAddress = peer.address;
     this.isPeerTrusted = peer.isTrusted;
+    this.#place = new HeadPlace(plane.caps, peer.address, !peer.isTrusted);
     const nowMs = plane.clock.nowMs();
-    this.deadlineMs = nowMs + KEEP_ALIVE_MS;
-    this.#closesAtMs = nowMs + AGE_MS - plane.random.draw(AGE_MS / 10);
+    this.#idleSinceMs = nowMs;
+    this.deadlineMs = nowMs + patience.KEEP_ALIVE_MS;
+    this.#closesAtMs = nowMs + patience.AGE_MS - plane.random.draw(patience.AGE_MS / 10);
     plane.deadlines.add(this);
     socket.on("data", (chunk: Buffer) => this.#onData(chunk));
     socket.on("drain", () => this.#onDrain());
@@ -77,14 +75,25 @@ export class Downstream implements Timed, BodySink, Reply {
     socket.on("close", () => this.#onGone("CLIENT_GONE"));
   }
 
-  /** Whether it became a WebSocket. */
-  get isTunnel(): boolean {
-    return this.#state === "tunnel";
+  get occupation(): Occupation {
+    if (this.#state === "tunnel") return "tunnels";
+    if (this.#exchange?.isEventStream === true) return "streams";
+    return this.#state === "exchange" || this.#state === "head" ? "requests" : "idle";
   }
 
-  /** Closes it if no request is under way. */
-  closeIfIdle(): void {
-    if (this.#state === "idle") this.destroy();
+  closeIfIdle(sinceMs: number): void {
+    if (this.#state === "idle" && this.#idleSinceMs <= sinceMs) this.destroy();
+  }
+
+  leave(): void {
+    this.#answer.isLast = true;
+    this.#exchange?.leave();
+    this.#tunnel?.leave();
+  }
+
+  /** Leaves if the table that is served now sends its client elsewhere, and wants it to end for that. */
+  evacuate(): void {
+    if (this.#exchange?.isEvacuated() === true) this.leave();
   }
 
   destroy(): void {
@@ -92,18 +101,10 @@ export class Downstream implements Timed, BodySink, Reply {
   }
 
   onDeadline(): void {
-    switch (this.#state) {
-      case "head":
-        this.#refuse("HEAD_TIMEOUT", this.#inbox.text);
-        break;
-      case "exchange":
-      case "tunnel":
-        if (this.#answer.isStalled) this.#onGone("CLIENT_STALLED");
-        else this.#exchange?.onBodyFault("BODY_TIMEOUT");
-        break;
-      default:
-        this.destroy();
-    }
+    if (this.#state === "head") this.#refuse("HEAD_TIMEOUT", this.#inbox.text);
+    else if (this.#state !== "exchange" && this.#state !== "tunnel") this.destroy();
+    else if (this.#answer.isStalled) this.#onGone("CLIENT_STALLED");
+    else this.#exchange?.onBodyFault("BODY_TIMEOUT");
   }
 
   // Bytes in.
@@ -112,7 +113,7 @@ export class Downstream implements Timed, BodySink, Reply {
     if (this.#state === "closed") return;
     if (this.#state === "lingering") {
       this.#lingered += chunk.length;
-      if (this.#lingered > LINGER_BYTES) this.destroy();
+      if (this.#lingered > patience.LINGER_BYTES) this.destroy();
       return;
     }
     this.#inbox.push(chunk);
@@ -125,7 +126,7 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#isProcessing = true;
     while (this.#inbox.length > 0) {
       if (this.#state === "tunnel") {
-        this.#exchange?.onBody(this.#inbox.take());
+        this.#tunnel?.fromClient(this.#inbox.take());
       } else if (this.#state === "exchange") {
         if (this.#body === null) break;
         this.#readBody();
@@ -142,7 +143,7 @@ export class Downstream implements Timed, BodySink, Reply {
   #adjustReading(): void {
     if (this.#state === "closed") return;
     const isAheadFull =
-      this.#state === "exchange" && this.#body === null && this.#inbox.length >= AHEAD_BYTES;
+      this.#state === "exchange" && this.#body === null && this.#inbox.length >= patience.AHEAD_BYTES;
     const mustPause = isAheadFull || this.#isBodyPaused;
     if (mustPause !== this.#socket.isPaused()) {
       if (mustPause) this.#socket.pause();
@@ -153,49 +154,32 @@ export class Downstream implements Timed, BodySink, Reply {
   /** Gives whether a complete head was read. */
   #readHead(): boolean {
     const next = this.#inbox.nextHead();
-    switch (next.kind) {
-      case "head": {
-        const head = parseRequestHead(next.text);
-        if (typeof head === "string") this.#refuse(head, next.text);
-        else this.#begin(head);
-        return true;
-      }
-      case "fault":
-        this.#refuse(next.code, next.text);
-        return false;
-      default:
-        if (next.kind === "part" && this.#state === "idle") this.#beginHead();
-        return false;
-    }
+    if (next.kind === "fault") this.#refuse(next.code, next.text);
+    else if (next.kind === "part" && this.#state === "idle") this.#beginHead();
+    if (next.kind !== "head") return false;
+    const head = parseRequestHead(next.text);
+    if (typeof head === "string") this.#refuse(head, next.text);
+    else this.#begin(head);
+    return true;
   }
 
   #beginHead(): void {
-    if (!this.isPeerTrusted && !this.#plane.caps.beginHead(this.peerAddress)) {
-      this.#refuse("OVERLOADED", "");
-      return;
-    }
-    this.#isHeadCounted = !this.isPeerTrusted;
+    if (!this.#place.take()) return this.#refuse("OVERLOADED", "");
     this.#state = "head";
-    this.deadlineMs = this.#plane.clock.nowMs() + HEAD_MS;
-  }
-
-  #endHead(): void {
-    if (this.#isHeadCounted) this.#plane.caps.endHead(this.peerAddress);
-    this.#isHeadCounted = false;
+    this.deadlineMs = this.#plane.clock.nowMs() + patience.HEAD_MS;
   }
 
   #begin(head: RequestHead): void {
-    this.#endHead();
+    this.#place.give();
     this.#state = "exchange";
     this.#requests++;
     this.#isClientDone = !head.keepAlive && head.body === "none" && !head.isWebSocket;
-    this.#answer.begin(head, !head.keepAlive || this.#requests >= REQUESTS_MAX);
+    this.#answer.begin(head, !head.keepAlive || this.#requests >= patience.REQUESTS_MAX);
     this.deadlineMs = Infinity;
     if (head.body !== "none") {
       const nowMs = this.#plane.clock.nowMs();
-      this.#body = new BodyReader(head.body, head.contentLength);
-      this.#pace = new Pace(nowMs);
-      this.deadlineMs = nowMs + BODY_IDLE_MS;
+      this.#body = new Intake(head, nowMs);
+      this.deadlineMs = nowMs + patience.BODY_IDLE_MS;
     }
     const exchange = new Exchange(this.#plane, this, head);
     this.#exchange = exchange;
@@ -203,29 +187,26 @@ export class Downstream implements Timed, BodySink, Reply {
   }
 
   #readBody(): void {
-    const body = this.#body as BodyReader;
+    const body = this.#body as Intake;
     const bytes = this.#inbox.take();
-    const isTooSlow = this.#pace?.isTooSlow(bytes.length, this.#plane.clock.nowMs()) === true;
     if (!this.#answer.isStalled) this.#awaitBody();
-    const end = body.read(bytes, 0, this);
-    if (this.#body !== body) return;
-    if (body.fault !== null || (isTooSlow && !body.isDone)) {
-      this.#body = null;
-      this.#exchange?.onBodyFault(body.fault ?? "BODY_TIMEOUT");
-    } else if (body.isDone) {
-      this.#inbox.putBack(bytes, end);
-      this.#body = null;
-      if (!this.#answer.isStalled) this.deadlineMs = Infinity;
-      this.#exchange?.onBodyEnd(body.trailers);
-      this.#plane.fieldsDropped += body.trailersDropped;
+    const end = body.read(bytes, this.#plane.clock.nowMs(), this);
+    if (this.#body !== body || (body.fault === null && !body.isDone)) return;
+    this.#body = null;
+    if (body.fault !== null) {
+      this.#exchange?.onBodyFault(body.fault);
+      return;
     }
+    this.#inbox.putBack(bytes, end);
+    if (!this.#answer.isStalled) this.deadlineMs = Infinity;
+    const { lines, dropped } = body.trailers;
+    this.#exchange?.onBodyEnd(lines);
+    this.#plane.fieldsDropped += dropped;
   }
 
-  /** Gives the rest of the body its time. Once an answer was given without it, the client owes nothing more. */
+  /** Gives the rest of the body its time. */
   #awaitBody(): void {
-    const nowMs = this.#plane.clock.nowMs();
-    const pace = this.#body === null ? null : this.#pace;
-    this.deadlineMs = pace === null ? Infinity : Math.min(nowMs + BODY_IDLE_MS, pace.limitMs(nowMs));
+    this.deadlineMs = this.#body?.limitMs(this.#plane.clock.nowMs()) ?? Infinity;
   }
 
   onBody(bytes: Buffer): void {
@@ -242,7 +223,7 @@ export class Downstream implements Timed, BodySink, Reply {
   resumeBody(): void {
     if (!this.#isBodyPaused) return;
     this.#isBodyPaused = false;
-    this.#pace?.restart(this.#plane.clock.nowMs());
+    this.#body?.restart(this.#plane.clock.nowMs());
     this.#awaitBody();
     this.#adjustReading();
   }
@@ -261,7 +242,7 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#answer.isLast ||= options.isLast || this.#mustClose();
     this.#answer.head(head, body, options.added);
     if (!options.isLast) return;
-    this.#pace = null;
+    this.#body?.letGo();
     if (!this.#isBodyPaused) this.#awaitBody();
   }
 
@@ -269,12 +250,19 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#state = "tunnel";
     this.#answer.upgrade(head);
     this.#answer.flush();
+    this.#tunnel = new Tunnel(this.#plane, {
+      toClient: (bytes) => this.#answer.data(bytes),
+      toBackend: (bytes) => this.#exchange?.onBody(bytes),
+      flush: () => this.#answer.flush(),
+      onOver: () => this.#endTunnel(),
+    });
     // The client may have sent its first frames already; they were held until now.
     this.#process();
   }
 
   data(bytes: Buffer): boolean {
-    this.#answer.data(bytes);
+    if (this.#tunnel === null) this.#answer.data(bytes);
+    else this.#tunnel.fromBackend(bytes);
     return !this.#isStalled();
   }
 
@@ -304,12 +292,12 @@ export class Downstream implements Timed, BodySink, Reply {
   /** Whether the client must take some of what waits for it first; then it has limited time for that. */
   #isStalled(): boolean {
     if (!this.#answer.isStalled) return false;
-    this.deadlineMs = this.#plane.clock.nowMs() + WRITE_IDLE_MS;
+    this.deadlineMs = this.#plane.clock.nowMs() + patience.WRITE_IDLE_MS;
     return true;
   }
 
   #mustClose(): boolean {
-    return this.#plane.isDraining || this.#plane.clock.nowMs() >= this.#closesAtMs;
+    return this.#plane.drain?.closesAnswer() === true || this.#plane.clock.nowMs() >= this.#closesAtMs;
   }
 
   #finishAnswer(): void {
@@ -324,17 +312,26 @@ export class Downstream implements Timed, BodySink, Reply {
     }
     this.#state = "idle";
     this.#isBodyPaused = false;
+    this.#idleSinceMs = this.#plane.clock.nowMs();
     this.#awaitRequest();
     this.#process();
   }
 
   /** Answers a request that never became an exchange. `text`: how it began. */
   #refuse(code: FaultCode, text: string): void {
-    this.#endHead();
+    this.#place.give();
     this.#answer.begin(null, true);
     accountRefusal(this.#plane, this.peerAddress, code, text);
     this.#inbox.clear();
     this.fault(code, "");
+  }
+
+  /** Both have said goodbye, or had the time to. */
+  #endTunnel(): void {
+    const exchange = this.#exchange;
+    this.#exchange = null;
+    if (exchange?.isOver === false) exchange.onClientGone("CLIENT_GONE");
+    this.#linger();
   }
 
   #linger(): void {
@@ -343,19 +340,21 @@ export class Downstream implements Timed, BodySink, Reply {
     this.#inbox.clear();
     this.#isBodyPaused = false;
     this.deadlineMs =
-      this.#plane.clock.nowMs() + (this.#socket.writableNeedDrain ? WRITE_IDLE_MS : LINGER_MS);
+      this.#plane.clock.nowMs() +
+      (this.#socket.writableNeedDrain ? patience.WRITE_IDLE_MS : patience.LINGER_MS);
     this.#socket.end();
     this.#adjustReading();
   }
 
   #awaitRequest(): void {
-    this.deadlineMs = this.#plane.clock.nowMs() + (this.#answer.isStalled ? WRITE_IDLE_MS : KEEP_ALIVE_MS);
+    this.deadlineMs =
+      this.#plane.clock.nowMs() + (this.#answer.isStalled ? patience.WRITE_IDLE_MS : patience.KEEP_ALIVE_MS);
   }
 
   // The connection itself.
 
   #onDrain(): void {
-    if (this.#state === "lingering") this.deadlineMs = this.#plane.clock.nowMs() + LINGER_MS;
+    if (this.#state === "lingering") this.deadlineMs = this.#plane.clock.nowMs() + patience.LINGER_MS;
     if (this.#state === "idle") this.#awaitRequest();
     if (this.#state !== "exchange" && this.#state !== "tunnel") return;
     this.#awaitBody();
@@ -388,8 +387,9 @@ export class Downstream implements Timed, BodySink, Reply {
 
   #close(): void {
     if (this.#state === "closed") return;
-    this.#endHead();
+    this.#place.give();
     this.#state = "closed";
+    this.#tunnel?.close();
     this.deadlineMs = Infinity;
     this.#body = null;
     this.#inbox.clear();

@@ -1,12 +1,15 @@
 /** One request's life: match, pick, forward, relay, record. */
 import { FAULTS, assert, type FaultCode } from "../base/fault.ts";
-import { ISSUED_COOKIE, pick, type Pick } from "../domain/pick.ts";
+import { isEvacuated } from "../domain/evacuation.ts";
+import { pick, type Pick } from "../domain/pick.ts";
 import type { Endpoint } from "../domain/route.ts";
 import { findRoute, type CompiledRoute } from "../domain/table.ts";
 import { requestForward, type RequestContext } from "../http/forward.ts";
 import { fieldValue, type BodyKind, type RequestHead, type ResponseHead } from "../http/head.ts";
 import { chunkSize, lastChunk } from "../http/write.ts";
 import { Account } from "./account.ts";
+import { addedFields } from "./added.ts";
+import { EventStream } from "./event_stream.ts";
 import { HeldBody } from "./held.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
@@ -17,8 +20,6 @@ import type { Reply } from "./reply.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 import { viewOf } from "./view.ts";
 
-/** A year, for the whole site, not for scripts. Not Secure: there may be no TLS in front. */
-const ISSUED_ATTRIBUTES = "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax";
 /** A backend that was asked whether it wants the body has so long to say so; then it gets it. */
 const CONTINUE_MS = 1_000;
 
@@ -55,6 +56,8 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   /** A kept connection has just died; others may have died with it. */
   #mustBeFresh = false;
   #backoff: NodeJS.Timeout | undefined;
+  /** The answer, if it may end early. */
+  #events: EventStream | null = null;
   #isOver = false;
 
   constructor(plane: Plane, reply: Reply, head: RequestHead) {
@@ -71,6 +74,24 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     const revision = plane.serving.table.revision;
     const client = reply.peerAddress;
     this.#account = new Account(plane, { head, client, requestId: this.#requestId, revision });
+  }
+
+  /** Whether the answer is a stream of events. */
+  get isEventStream(): boolean {
+    return this.#events !== null;
+  }
+
+  /** Ends a stream of events after the event that is under way: its end comes as if the backend had ended it. */
+  leave(): void {
+    this.#events?.leave();
+    if (this.#events?.mayEnd === true) this.#endStream();
+  }
+
+  /** Whether the table that is served now sends its client elsewhere, and its route says that it must end then. */
+  isEvacuated(): boolean {
+    const { serving } = this.#plane;
+    if (this.#compiled === null || serving === null || serving === this.#serving) return false;
+    return isEvacuated(serving.table, viewOf(this.#head), this.#pick as Pick, this.#compiled.route);
   }
 
   /** Whether nothing more will happen. */
@@ -225,14 +246,26 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#held.release();
     this.#mirroring?.onAnswer(head);
     this.#account.answers(head.status);
+    if (this.#upstream?.isEventStream === true && body !== "length") this.#events = new EventStream();
     // An answer before the end of the request: the rest of the request has no place on this connection afterwards.
-    this.#reply.head(head, body, { added: this.#addedFields(), isLast: !this.#isRequestDone });
+    const { route } = this.#compiled as CompiledRoute;
+    const added = addedFields(route, this.#pick as Pick, this.#serving.table.revision);
+    this.#reply.head(head, body, { added, isLast: !this.#isRequestDone });
   }
 
   onData(bytes: Buffer): void {
     this.#account.bytes += bytes.length;
     this.#mirroring?.onAnswerData(bytes);
-    if (!this.#reply.data(bytes)) this.#upstream?.pause();
+    const mayFollow = this.#reply.data(bytes);
+    this.#events?.read(bytes);
+    if (this.#events?.mayEnd === true) this.#endStream();
+    else if (!mayFollow) this.#upstream?.pause();
+  }
+
+  #endStream(): void {
+    this.#dropUpstream();
+    this.#reply.end("");
+    this.#finish((this.#response as ResponseHead).status, true);
   }
 
   onEnd(trailers: string): void {
@@ -328,17 +361,6 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     const upstream = this.#upstream as UpstreamConnection;
     if (this.#head.body === "chunked") upstream.write(lastChunk(this.#trailers));
     upstream.endRequest();
-  }
-
-  #addedFields(): string {
-    const { route } = this.#compiled as CompiledRoute;
-    const { issued, backend } = this.#pick as Pick;
-    let added = "";
-    if (issued !== "") {
-      added = `Set-Cookie: ${ISSUED_COOKIE}=${issued}; ${ISSUED_ATTRIBUTES}\r\n`;
-    }
-    if (!route.expose) return added;
-    return `${added}Crossfade-Backend: ${backend.id}\r\nCrossfade-Revision: ${this.#serving.table.revision}\r\n`;
   }
 
   /** The one place that turns a fault into a response. */

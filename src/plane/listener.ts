@@ -2,7 +2,8 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { faultResponse } from "../http/write.ts";
 import type { Place } from "../http/proxy_protocol.ts";
-import type { DrainOptions, Listening } from "../shared/messages.ts";
+import type { DrainOptions, Listening, OpenConnections } from "../shared/messages.ts";
+import { Drain } from "./drain.ts";
 import { Downstream, type DownstreamOwner } from "./downstream.ts";
 import { UNIX_PEER, plainAddress, type Peer } from "./peer.ts";
 import type { Plane } from "./plane.ts";
@@ -22,7 +23,6 @@ export class Listener implements DownstreamOwner, ProxiedOwner {
   readonly #plane: Plane;
   readonly #connections = new Set<Downstream | Proxied>();
   readonly #servers: Server[] = [];
-  #timers: NodeJS.Timeout[] = [];
   #onDrained: (() => void) | null = null;
 
   constructor(plane: Plane) {
@@ -74,42 +74,48 @@ export class Listener implements DownstreamOwner, ProxiedOwner {
 
   #forget(connection: Downstream | Proxied): void {
     this.#connections.delete(connection);
+    this.#plane.drain?.forget(connection);
     if (this.#connections.size === 0) this.#onDrained?.();
   }
 
-  /**
-   * Stops in steps: goes on accepting for the grace, then stops; kept-alive connections may bring one more request,
-   * whose answer closes them; what is idle is closed after `idleMs`; what is left is cut at the deadline, WebSockets
-   * at one of their own. Calls `onDrained` once when no connection is left.
-   */
+  /** Stops in steps; another order replaces the one before. Calls `onDrained` once when no connection is left. */
   drain(options: DrainOptions, onDrained: () => void): void {
-    this.#plane.isDraining = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    const idleAtMs = Math.min(options.graceMs + options.idleMs, options.deadlineMs);
-    this.#timers = [
-      setTimeout(() => this.#stopAccepting(onDrained), options.graceMs),
-      setTimeout(() => this.#closeIdle(), idleAtMs),
-      setTimeout(() => this.#cut(false), options.deadlineMs),
-      setTimeout(() => this.#cut(true), Math.max(options.deadlineMs, options.tunnelsMs)),
-    ];
+    const { clock, random, deadlines } = this.#plane;
+    if (this.#plane.drain !== null) deadlines.remove(this.#plane.drain);
+    const drain = new Drain(options, {
+      clock,
+      random,
+      connections: () => this.#connections,
+      stopAccepting: () => this.#stopAccepting(onDrained),
+    });
+    this.#plane.drain = drain;
+    deadlines.add(drain);
+    // What is due at once does not wait for a sweep.
+    drain.onDeadline(clock.nowMs());
+  }
+
+  /** Ends the WebSockets and streams that the table which is served now wants elsewhere. */
+  evacuate(): void {
+    for (const connection of this.#connections) {
+      if (connection instanceof Downstream) connection.evacuate();
+    }
+  }
+
+  /** The connections by what they are at. */
+  get openNow(): OpenConnections {
+    const open = { idle: 0, requests: 0, tunnels: 0, streams: 0 };
+    for (const { occupation } of this.#connections) open[occupation]++;
+    return open;
   }
 
   #stopAccepting(onDrained: () => void): void {
     for (const server of this.#servers.splice(0)) server.close();
     this.#onDrained = () => {
       this.#onDrained = null;
-      for (const timer of this.#timers) clearTimeout(timer);
       onDrained();
     };
-    if (this.#connections.size === 0) this.#onDrained();
-  }
-
-  #closeIdle(): void {
-    for (const connection of this.#connections) connection.closeIfIdle();
-  }
-
-  #cut(withTunnels: boolean): void {
-    for (const connection of this.#connections) if (withTunnels || !connection.isTunnel) connection.destroy();
+    // Not from within the order: whoever gave it is not done with it.
+    if (this.#connections.size === 0) setImmediate(() => this.#onDrained?.());
   }
 
   #accept(socket: Socket, { isUnix, takesProxyHeader }: Listening): void {

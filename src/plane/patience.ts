@@ -14,6 +14,8 @@ export const REQUESTS_MAX = 10_000;
 export const AGE_MS = 3_600_000;
 /** After a refusal, reading goes on for so long and so much, so that the client sees the answer before a reset. */
 export const LINGER_MS = 1_000;
+/** From our goodbye on a WebSocket to its end, for the answers to it. */
+export const GOODBYE_MS = 2_000;
 /** See LINGER_MS. */
 export const LINGER_BYTES = 64 * 1024;
 /** Requests that arrive before the current one is answered are read ahead up to here. */

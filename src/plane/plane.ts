@@ -9,6 +9,7 @@ import type { PlaneOptions } from "../shared/messages.ts";
 import { AddressCaps } from "./caps.ts";
 import { Copies } from "./copies.ts";
 import { Deadlines } from "./deadlines.ts";
+import type { Drain } from "./drain.ts";
 import { DryRun } from "./dry_run.ts";
 import { FailedClients } from "./failed_clients.ts";
 import { AccessLog } from "./log.ts";
@@ -60,8 +61,8 @@ export class Plane {
   /** Header and trailer fields that were not passed on because they could pass for others. */
   fieldsDropped = 0;
   readonly #budgets = new Map<string, RetryBudget>();
-  /** Answers say `Connection: close` from now on. */
-  isDraining = false;
+  /** While the worker stops. */
+  drain: Drain | null = null;
   /** Requests that matched no route, or were refused before routing. */
   readonly unrouted: Cell;
 

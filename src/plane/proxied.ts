@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { readProxyHeader, type Place } from "../http/proxy_protocol.ts";
 import type { Timed } from "./deadlines.ts";
+import type { Drained } from "./drain.ts";
 import { HEAD_MS } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import type { Plane } from "./plane.ts";
@@ -15,9 +16,9 @@ export interface ProxiedOwner {
 }
 
 /** Reads the header of one connection, and then lets go of it. Holds no more than one read and a header. */
-export class Proxied implements Timed {
+export class Proxied implements Timed, Drained {
   deadlineMs: number;
-  readonly isTunnel = false;
+  readonly occupation = "idle";
   readonly socket: Socket;
   /** Who sends the header. */
   readonly peer: Peer;
@@ -42,6 +43,8 @@ export class Proxied implements Timed {
   closeIfIdle(): void {
     this.destroy();
   }
+
+  leave(): void {}
 
   destroy(): void {
     this.#close(false);

@@ -4,11 +4,12 @@ import type { Clock } from "../base/clock.ts";
 import { assert, type FaultCode } from "../base/fault.ts";
 import type { Endpoint } from "../domain/route.ts";
 import { BodyReader, type BodySink } from "../http/body.ts";
-import { LIMITS, fieldValue, responseBody, type BodyKind, type ResponseHead } from "../http/head.ts";
+import { LIMITS, responseBody, type BodyKind, type ResponseHead } from "../http/head.ts";
 import { parseResponseHead } from "../http/parse.ts";
 import { headText, responseHeadLength } from "../http/scan.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
 import { NameFault, dial, type Target } from "./dial.ts";
+import { isEventStream } from "./event_stream.ts";
 import type { Resolver } from "./resolver.ts";
 
 /** Gets what a backend answers, in this order: interim heads, a head, data, then an end or a fault. */
@@ -78,8 +79,6 @@ const OWN_IDLE_MS = 1_000;
 
 /** A WebSocket on which nothing passes for so long, in either direction, is closed. */
 const TUNNEL_IDLE_MS = 3_600_000;
-/** Streams of events are silent for as long as nothing happens. */
-const EVENT_STREAM = /^text\/event-stream\b/i;
 
 const NO_TIMES: UpstreamTimes = { responseMs: 0, idleMs: 0 };
 
@@ -96,6 +95,8 @@ export class UpstreamConnection implements Timed, BodySink {
   readonly client: string | null;
   /** When it was last free to carry a request. */
   idleSinceMs = 0;
+  /** Whether the response under way is a stream of events. */
+  isEventStream = false;
   /** Responses it has carried completely. */
   served = 0;
   readonly #socket: Socket;
@@ -318,8 +319,8 @@ export class UpstreamConnection implements Timed, BodySink {
 
   #startBody(head: ResponseHead, at: number): number {
     this.#head = head;
-    if (EVENT_STREAM.test(fieldValue(head, "content-type") ?? ""))
-      this.#times = { ...this.#times, idleMs: 0 };
+    this.isEventStream = isEventStream(head);
+    if (this.isEventStream) this.#times = { ...this.#times, idleMs: 0 };
     const kind = responseBody(head, this.#request.method);
     this.#body = new BodyReader(kind, head.contentLength);
     this.#touch();

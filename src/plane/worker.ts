@@ -32,7 +32,7 @@ const LAST_WORDS_MS = 500;
 /** Comparisons are reported this often. */
 const COMPARISONS_MS = 1_000;
 
-const AT_ONCE: DrainOptions = { graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 };
+const AT_ONCE: DrainOptions = { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 };
 
 /** What a worker is started with. */
 interface WorkerOptions {
@@ -135,6 +135,7 @@ class Worker {
       return;
     }
     this.#link.send({ type: "applied", revision });
+    this.#listener.evacuate();
     void this.#listenWhenReady();
   }
 
@@ -260,7 +261,13 @@ function argumentsOf(options: WorkerOptions): string[] {
 }
 
 /** How a worker that is stopped by a signal of its own drains. */
-const OWN_DRAIN: DrainOptions = { graceMs: 0, idleMs: 5_000, deadlineMs: 120_000, tunnelsMs: 3_600_000 };
+const OWN_DRAIN: DrainOptions = {
+  graceMs: 0,
+  spreadMs: 5_000,
+  idleMs: 5_000,
+  deadlineMs: 120_000,
+  tunnelsMs: 3_600_000,
+};
 
 function main(): void {
   enableCompileCache();

@@ -48,12 +48,26 @@ export interface AccessLogOptions {
 export interface DrainOptions {
   /** Goes on accepting for this long, so that load balancers can notice. */
   readonly graceMs: number;
+  /** From the end of the grace on more and more answers end their connection, and after this all of them. */
+  readonly spreadMs: number;
   /** Idle kept-alive connections may still bring one request for this long after the grace. */
   readonly idleMs: number;
   /** Whatever is still open is cut then, except WebSockets. */
   readonly deadlineMs: number;
   /** WebSockets that are still open are cut then. */
   readonly tunnelsMs: number;
+}
+
+/** The client connections of a worker by what they are at. */
+export interface OpenConnections {
+  /** Between requests, or before the first. */
+  readonly idle: number;
+  /** With a request that is arriving or being answered. */
+  readonly requests: number;
+  /** WebSockets. */
+  readonly tunnels: number;
+  /** Streams of events. */
+  readonly streams: number;
 }
 
 /** What the workers need of the settings. Reloadable at any time. */

@@ -286,7 +286,7 @@ describe("a drained plane", () => {
     await until("the request arrives", () => legacy.received.endsWith("\r\n\r\n"));
     let isDrained = false;
     started.listener.drain(
-      { graceMs: 0, idleMs: 0, deadlineMs: 60_000, tunnelsMs: 60_000 },
+      { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 60_000, tunnelsMs: 60_000 },
       () => (isDrained = true),
     );
     const late = stage.client(started.port);

@@ -147,7 +147,7 @@ describe("a listener that takes PROXY headers", () => {
     const one = stage.client(started.port);
     await until("it is connected", () => started.listener.open === 1);
     let isDrained = false;
-    const order = { graceMs: 0, idleMs: 0, deadlineMs: 60_000, tunnelsMs: 60_000 };
+    const order = { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 60_000, tunnelsMs: 60_000 };
     started.listener.drain(order, () => (isDrained = true));
     expect(await one.seesEnd()).toBe("");
     await until("it is drained", () => isDrained);

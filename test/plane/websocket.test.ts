@@ -135,8 +135,9 @@ describe("a WebSocket", () => {
     const started = await stage.plane({ legacy: [server.port] });
     const { socket, heard, ended } = await browser(started.port);
     let isDrained = false;
-    const drain = { graceMs: 0, idleMs: 0, deadlineMs: 1, tunnelsMs: 60_000 };
+    const drain = { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 1, tunnelsMs: 60_000 };
     started.listener.drain(drain, () => (isDrained = true));
+    started.pass(1);
     const late = stage.client(started.port);
     late.send(GET);
     await until("requests are cut", () => late.isEnded || late.received !== "");
@@ -144,6 +145,7 @@ describe("a WebSocket", () => {
     await until("it still answers", () => heard.length === 1);
     expect(isDrained).toBe(false);
     started.listener.drain({ ...drain, tunnelsMs: 1 }, () => (isDrained = true));
+    started.pass(1);
     await until("it is cut", () => ended.code !== 0);
     await until("it is drained", () => isDrained);
   });

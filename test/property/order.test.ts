@@ -76,6 +76,7 @@ function routeOf(match: Match, position: number): Route {
     retries: { attempts: 0, bodyBytesMax: 0 },
     websocket: true,
     trailers: false,
+    evacuate: "keep",
     expose: false,
     rollback: null,
     mirror: null,

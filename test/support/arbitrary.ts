@@ -234,6 +234,7 @@ function routeArbitrary(backends: readonly Backend[]): fc.Arbitrary<Route> {
       }),
       websocket: fc.boolean(),
       trailers: fc.boolean(),
+      evacuate: fc.constantFrom("keep", "cut"),
       expose: fc.boolean(),
       rollback: rollbackArbitrary,
       mirror: fc.constant(null),

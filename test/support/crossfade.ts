@@ -117,7 +117,7 @@ export class Crossfade {
       run_dir: join(directory, "run"),
       store: { sqlite: join(directory, "crossfade.db") },
       access_log: { format: "off" },
-      drain: { grace: "0s", idle: "200ms", deadline: "10s" },
+      drain: { grace: "0s", spread: "500ms", idle: "200ms", deadline: "10s" },
       ...(options.table === null ? {} : { table: options.table ?? table }),
       ...options.settings,
     });

@@ -82,7 +82,7 @@ export class FleetStage {
       workerFile: FAKE_WORKER_FILE,
       plane: {
         accessLog: { format: "off", samplePercent: 100 },
-        drain: { graceMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 },
+        drain: { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 },
         trustedProxies: [],
         connectionsPerAddressMax: 100,
         headsPerAddressMax: 100,

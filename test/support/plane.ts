@@ -19,7 +19,7 @@ export const GET = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 const OPTIONS: PlaneOptions = {
   accessLog: { format: "off", samplePercent: 100 },
-  drain: { graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 },
+  drain: { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 },
   trustedProxies: [],
   connectionsMax: 1000,
   connectionsPerAddressMax: 1000,
@@ -87,7 +87,7 @@ export async function startPlane(
         plane.pool.closeIdle();
         void plane.shadows.close();
         // The listener closes the descriptor: closing `bound` too could hit one that was opened since.
-        listener.drain({ graceMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, resolve);
+        listener.drain({ graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 0, tunnelsMs: 0 }, resolve);
       }),
   };
 }
@@ -107,6 +107,7 @@ function tableOf(revision: number, change: Partial<Route>, ports: Backends): Tab
     retries: { attempts: 1, bodyBytesMax: 65_536 },
     websocket: true,
     trailers: false,
+    evacuate: "keep",
     expose: false,
     rollback: DEFAULT_ROLLBACK,
     mirror: null,

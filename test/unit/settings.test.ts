@@ -43,7 +43,7 @@ describe("a file that only listens", () => {
       store: { kind: "sqlite", sqlite: "./data/crossfade.db" },
       plane: {
         accessLog: { format: "json", samplePercent: 100 },
-        drain: { graceMs: 5000, idleMs: 15_000, deadlineMs: 120_000, tunnelsMs: 3_600_000 },
+        drain: { graceMs: 5000, spreadMs: 30_000, idleMs: 15_000, deadlineMs: 120_000, tunnelsMs: 3_600_000 },
         trustedProxies: [],
         connectionsMax: 20_000,
         connectionsPerAddressMax: 2000,
@@ -97,7 +97,7 @@ table:
     expect(settings.logLevel).toBe("debug");
     expect(settings.plane).toEqual({
       accessLog: { format: "combined", samplePercent: 12.5, path: "access.log" },
-      drain: { graceMs: 0, idleMs: 250, deadlineMs: 3_600_000, tunnelsMs: 3_600_000 },
+      drain: { graceMs: 0, spreadMs: 30_000, idleMs: 250, deadlineMs: 3_600_000, tunnelsMs: 3_600_000 },
       trustedProxies: ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"],
       connectionsMax: 7,
       connectionsPerAddressMax: 2000,

@@ -10,7 +10,7 @@ import { PROTOCOL } from "../../../src/shared/messages.ts";
 import { BRISK, FleetStage, emptyTable, freePort, loopback } from "../../support/fleet_stage.ts";
 import { until } from "../../support/wait.ts";
 
-const DRAIN = { graceMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 };
+const DRAIN = { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 };
 
 let stage: FleetStage;
 beforeEach(() => {
