@@ -1,23 +1,23 @@
 /** The command line: every command and option there is, and the exit code of everything that can happen. */
 import { readFileSync } from "node:fs";
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
 import type { Problem } from "./base/fault.ts";
 import * as changing from "./cli_changing.ts";
+import * as differing from "./cli_diff.ts";
 import * as local from "./cli_local.ts";
 import * as moving from "./cli_moving.ts";
 import * as rolling from "./cli_rollout.ts";
 import * as storing from "./cli_store.ts";
 import * as reading from "./cli_reading.ts";
 import * as traffic from "./cli_status.ts";
+import { aCount, aDuration, aField, anAddress, aPercent, isAddress } from "./cli_values.ts";
 import { AdminClient, ApiFailure } from "./client.ts";
-import { readDuration, readPercent, writePercent } from "./domain/quantity.ts";
 import { clean, paint } from "./render.ts";
 import type { Shell } from "./cli_shell.ts";
 import { CliFailure, EXIT, type Terminal } from "./terminal.ts";
 
 const URL_DEFAULT = "http://127.0.0.1:9900";
 const TIMEOUT_DEFAULT = "10s";
-
 /** Options that every command knows. */
 interface GlobalOptions {
   readonly json?: boolean;
@@ -92,6 +92,7 @@ function programFor(run: Run): Command {
   defineLocal(program.commandsGroup("Running it:"), run);
   defineChanging(program.commandsGroup("Changing where traffic goes:"), run);
   defineReading(program.commandsGroup("Looking at it:"), run);
+  defineComparing(program.commandsGroup("Comparing the two backends:"), run);
   defineMoving(program.commandsGroup("Moving it to another store:"), run);
   defineStore(program.commandsGroup("The store:"), run);
   return program;
@@ -201,6 +202,13 @@ function defineReading(program: Command, run: Run): void {
     .option("--after <id>", "start after this event")
     .option("--limit <count>", "end after so many", aCount)
     .action(through(run, reading.events));
+}
+
+function defineComparing(program: Command, run: Run): void {
+  program
+    .command("diff <route>")
+    .description("what differs between answers to mirrored requests; exits with 3 when something really does")
+    .action(through(run, differing.diff));
 }
 
 const AFTER_MOVING = `
@@ -318,40 +326,6 @@ function addressFromEnv(terminal: Terminal): string | undefined {
   if (!isAddress(address))
     throw new CliFailure(EXIT.usage, `CROSSFADE_URL is no http or https address: ${address}`);
   return address;
-}
-
-function isAddress(text: string): boolean {
-  return /^https?:\/\//i.test(text) && URL.canParse(text);
-}
-
-function anAddress(text: string): string {
-  if (isAddress(text)) return text;
-  throw new InvalidArgumentError("It is written like http://127.0.0.1:9900.");
-}
-
-function aDuration(text: string): number {
-  const ms = readDuration(text);
-  if (ms !== null && ms > 0) return ms;
-  throw new InvalidArgumentError("It is written like 500ms, 5s or 2m.");
-}
-
-function aPercent(text: string): number {
-  const shares = /^\d{1,3}(?:\.\d{1,9})?%?$/.test(text) ? readPercent(Number(text.replace("%", ""))) : null;
-  if (shares !== null) return writePercent(shares);
-  throw new InvalidArgumentError("It is a number from 0 to 100 with at most three decimals.");
-}
-
-function aCount(text: string): number {
-  const count = Number(text);
-  if (/^\d{1,15}$/.test(text) && count > 0) return count;
-  throw new InvalidArgumentError("It is a whole number above zero.");
-}
-
-/** Collects header fields as [name, value]. */
-function aField(text: string, before: readonly [string, string][]): [string, string][] {
-  const parts = /^([\w!#$%&'*+.^`|~-]+):[ \t]*(.*)$/.exec(text);
-  if (parts !== null) return [...before, [parts[1] as string, parts[2] as string]];
-  throw new InvalidArgumentError("It is written like 'Name: value'.");
 }
 
 function versionOf(): string {

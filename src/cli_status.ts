@@ -12,6 +12,7 @@ import {
   paint,
   percentText,
   right,
+  scoreText,
   shareText,
   table,
   type Cell,
@@ -109,11 +110,6 @@ function judgeText(shell: Shell, { judgement, braked, rollout }: RouteHealth): s
   }
   if (rollout !== null) blocks.push(["rollout:", ...rollout.lines.map((line) => `  ${clean(line)}`)]);
   return blocks.flatMap((block) => ["", ...block]);
-}
-
-/** Evidence with one decimal, rounded down: all ten are said of nothing that has not acted. */
-function scoreText(score: number): string {
-  return `${(Math.floor(score * 10) / 10).toFixed(1)} of 10`;
 }
 
 /** What `status` shows; printed as it is with --json. */

@@ -140,6 +140,30 @@ export function msText(ms: number | null): string {
   return `${ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(2)} ms`;
 }
 
+/** A measured percentage with the two digits that count, however small it is: `0.0024 %`. 100 is all of them. */
+export function smallPercentText(percent: number): string {
+  const rounded = Number(percent.toPrecision(2));
+  return rounded === 100 && percent < 100 ? "> 99 %" : `${rounded} %`;
+}
+
+/** Evidence with one decimal, rounded down: all ten are said of nothing that is not decided. */
+export function scoreText(score: number): string {
+  return `${(Math.floor(score * 10) / 10).toFixed(1)} of 10`;
+}
+
+/** Text in lines that end at the terminal's edge, broken at spaces; in a pipe it stays one line. */
+export function wrapped(text: string, look: Look): string {
+  if (look.columns === null) return text;
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1) as string;
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= look.columns) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines.join("\n");
+}
+
 /** A count with its thousands apart: `12,345`. */
 export function countText(count: number): string {
   return count.toLocaleString("en-US");
@@ -172,6 +196,7 @@ function toned(look: Look, cell: Cell, text: string): string {
   return typeof cell === "string" ? text : paint(look, cell.tone, text);
 }
 
-function cut(text: string, max: number): string {
+/** Text of `max` characters at most; what is left out is a single sign. */
+export function cut(text: string, max: number): string {
   return text.length <= max ? text : `${text.slice(0, max - 1)}\u2026`;
 }
