@@ -10,7 +10,18 @@ import * as rolling from "./cli_rollout.ts";
 import * as storing from "./cli_store.ts";
 import * as reading from "./cli_reading.ts";
 import * as traffic from "./cli_status.ts";
-import { aCount, aDuration, aField, anAddress, aPercent, isAddress } from "./cli_values.ts";
+import {
+  aConcurrency,
+  aCount,
+  aDuration,
+  aField,
+  anAddress,
+  aPercent,
+  aRate,
+  aSentField,
+  isAddress,
+} from "./cli_values.ts";
+import * as verifying from "./cli_verify.ts";
 import { AdminClient, ApiFailure } from "./client.ts";
 import { clean, paint } from "./render.ts";
 import type { Shell } from "./cli_shell.ts";
@@ -204,11 +215,46 @@ function defineReading(program: Command, run: Run): void {
     .action(through(run, reading.events));
 }
 
+const AFTER_VERIFY = `
+Before and after a cutover:
+  crossfade verify shop --from access.log --rate 50
+  tail -n 1000 access.log | crossfade verify shop --from - --noise 100 -H 'Cookie: uid=7'
+
+The file has a URL or a path on each line, or it is an access log: Crossfade's own, or one in the common or combined
+format of nginx and Apache. Only GET and HEAD are replayed, each to both backends at the same moment and marked with
+Crossfade-Shadow: 1. --timeout is for each answer too. Interrupt it to end early with a report of what was done.
+
+It exits with 0 when they are equal: every request was compared, the candidate never failed where legacy answered, and
+whatever differed does so as often between two answers of legacy itself. Otherwise with 3, and the reasons.`;
+
 function defineComparing(program: Command, run: Run): void {
   program
     .command("diff <route>")
     .description("what differs between answers to mirrored requests; exits with 3 when something really does")
     .action(through(run, differing.diff));
+  program
+    .command("verify <route>")
+    .description("replay recorded requests against both backends; exits with 3 unless they are equal")
+    .requiredOption("--from <file>", "URLs, paths or an access log (- for standard input)")
+    .addOption(new Option("--rate <count>", "requests a second").argParser(aRate).default(50))
+    .addOption(new Option("--limit <count>", "requests in all").argParser(aCount).default(10_000))
+    .addOption(
+      new Option("--concurrency <count>", "requests under way at once").argParser(aConcurrency).default(20),
+    )
+    .option("--noise <percent>", "sent to legacy twice, instead of as many as the route says", aPercent)
+    .option(
+      "-H, --header <field>",
+      "a header field to send, such as 'Host: shop.example' (repeat for more)",
+      aSentField,
+      [],
+    )
+    .addOption(
+      new Option("--allow-uncompared <percent>", "so many may stay without a comparison")
+        .argParser(aPercent)
+        .default(0),
+    )
+    .addHelpText("after", AFTER_VERIFY)
+    .action(through(run, verifying.verify));
 }
 
 const AFTER_MOVING = `

@@ -2,6 +2,22 @@
 import { InvalidArgumentError } from "commander";
 import { readDuration, readPercent, writePercent } from "./domain/quantity.ts";
 
+/** What a replay may do to two backends at most. */
+const RATE_MAX = 10_000;
+const CONCURRENCY_MAX = 1_000;
+/** What frames messages, and what marks copies. */
+const OWN_FIELDS: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "crossfade-shadow",
+  "expect",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
 /** Whether a text is an http or https address. */
 export function isAddress(text: string): boolean {
   return /^https?:\/\//i.test(text) && URL.canParse(text);
@@ -32,6 +48,32 @@ export function aCount(text: string): number {
   const count = Number(text);
   if (/^\d{1,15}$/.test(text) && count > 0) return count;
   throw new InvalidArgumentError("It is a whole number above zero.");
+}
+
+/** Requests a second. */
+export function aRate(text: string): number {
+  return atMost(aCount(text), RATE_MAX);
+}
+
+/** Requests under way at once. */
+export function aConcurrency(text: string): number {
+  return atMost(aCount(text), CONCURRENCY_MAX);
+}
+
+function atMost(count: number, most: number): number {
+  if (count <= most) return count;
+  throw new InvalidArgumentError(`It is at most ${most}.`);
+}
+
+/** Collects header fields that are sent as they are. */
+export function aSentField(text: string, before: readonly [string, string][]): [string, string][] {
+  const fields = aField(text, before);
+  const [name, value] = fields.at(-1) as [string, string];
+  if (OWN_FIELDS.has(name.toLowerCase()))
+    throw new InvalidArgumentError(`${name} is for Crossfade itself to send.`);
+  if (/[^\t\u0020-\u007e\u0080-\u00ff]/.test(value))
+    throw new InvalidArgumentError("Its value can't be sent.");
+  return fields;
 }
 
 /** Collects header fields as [name, value]. */

@@ -1,5 +1,6 @@
 /** What the command line sees of the process it runs in: two streams, the environment, files and signals. */
-import { readFile, writeFile } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
+import { addAbortSignal } from "node:stream";
 import { text } from "node:stream/consumers";
 import { systemClock, type Clock } from "./base/clock.ts";
 import { lookOf, type Look } from "./render.ts";
@@ -33,6 +34,8 @@ export interface Terminal {
   err(text: string): void;
   /** The text of a file, or of standard input for `-`. Throws what the file system throws. */
   read(fileName: string): Promise<string>;
+  /** The same in pieces, for inputs of any length. Reading them ends with an error when `signal` says so. */
+  pieces(fileName: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** Writes a file that only its owner may read, in place of what it held. Throws what the file system throws. */
   write(fileName: string, words: string): Promise<void>;
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP from now on, which then does not end the process. */
@@ -57,6 +60,10 @@ export function processTerminal(): Terminal {
     out: (words) => void stdout.write(words),
     err: (words) => void stderr.write(words),
     read: (fileName) => (fileName === "-" ? text(process.stdin) : readFile(fileName, "utf8")),
+    pieces: async (fileName, signal) => {
+      const stream = fileName === "-" ? process.stdin : (await open(fileName)).createReadStream();
+      return addAbortSignal(signal, stream);
+    },
     write: (fileName, words) => writeFile(fileName, words, { mode: OWNER_MODE }),
     interrupted: () => {
       const controller = new AbortController();
@@ -84,6 +91,20 @@ export async function readNeeded(terminal: Terminal, fileName: string): Promise<
   try {
     return await terminal.read(fileName);
   } catch (error) {
+    throw new CliFailure(EXIT.badConfiguration, `cannot read ${fileName}: ${wordsOf(error)}`);
+  }
+}
+
+/** The same in pieces, for inputs of any length. What goes wrong later is thrown by reading them. */
+export async function* readPieces(
+  terminal: Terminal,
+  fileName: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  try {
+    yield* await terminal.pieces(fileName, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
     throw new CliFailure(EXIT.badConfiguration, `cannot read ${fileName}: ${wordsOf(error)}`);
   }
 }

@@ -57,7 +57,8 @@ function logBeta(a: number, b: number): number {
   return logGamma(a) + logGamma(b) - logGamma(a + b);
 }
 
-function logGamma(x: number): number {
+/** The logarithm of the gamma function, for x above 0: of (x - 1)! where x is whole. */
+export function logGamma(x: number): number {
   let shift = 0;
   let at = x;
   for (; at < STIRLING_FROM; at++) shift += Math.log(at);

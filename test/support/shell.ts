@@ -1,4 +1,5 @@
 /** The command line in tests: runs one command against a terminal that only remembers, and an admin API if needed. */
+import { Readable } from "node:stream";
 import { listenAdmin } from "../../src/admin/server.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { runCli } from "../../src/cli.ts";
@@ -44,6 +45,11 @@ export async function run(args: readonly string[], around: Surroundings = {}): P
     read(fileName) {
       const text = around.files?.[fileName];
       if (text !== undefined) return Promise.resolve(text);
+      return Promise.reject(refusal("ENOENT", "no such file or directory", fileName));
+    },
+    pieces(fileName) {
+      const text = around.files?.[fileName];
+      if (text !== undefined) return Promise.resolve(Readable.from([Buffer.from(text)]));
       return Promise.reject(refusal("ENOENT", "no such file or directory", fileName));
     },
     write(fileName, text) {
