@@ -4,13 +4,13 @@
  * One row of the fault table.
  *
  * `side`: who caused it. `status`: the HTTP status that answers it, 0 when nobody is left to answer.
- * `retry`: whether another attempt could be safe. `proxyStatus`: the error type of RFC 9209 section 2.3,
- * empty for faults that are not about forwarding.
+ * `retry`: whether another attempt could be safe: of any request, or of one that may be repeated.
+ * `proxyStatus`: the error type of RFC 9209 section 2.3, empty for faults that are not about forwarding.
  */
 interface FaultRow {
   readonly side: "downstream" | "upstream" | "internal";
   readonly status: number;
-  readonly retry: "never" | "if-reused" | "if-safe";
+  readonly retry: "never" | "if-repeatable" | "if-safe";
   readonly level: "debug" | "info" | "warn" | "error";
   readonly proxyStatus: string;
   readonly meaning: string;
@@ -190,7 +190,7 @@ export const FAULTS = {
   UPSTREAM_RESET: row(
     "upstream",
     502,
-    "if-reused",
+    "if-repeatable",
     "warn",
     "connection_terminated",
     "The backend closed the connection before it answered",

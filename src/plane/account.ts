@@ -28,7 +28,7 @@ const SERVER_ERROR = 500;
  * was sent: when the backend answered it whole, or when the backend failed it. It failed it when its answer has a
  * status that the route's policy lists, or when a fault of the backend was not made good by another attempt at it;
  * whoever ends the exchange then, be it the client that gives up or we who shed the next attempt. An answer of legacy
- * in place of a candidate that takes no connection saves the client alone: the candidate failed. No evidence are:
+ * in place of a candidate that did not take the request saves the client alone: the candidate failed. No evidence are:
  * pinned requests, because their share is not the configured one; what clients broke off before that, what we refused
  * or shed, and what malformed requests met. A WebSocket is evidence by the answer to its handshake, and nothing after.
  * A client's first failure in a second is one; when it fails again in it or in the next, that is left out altogether,
@@ -107,7 +107,7 @@ export class Account {
     this.#cell.changed = true;
   }
 
-  /** The candidate takes no connection and legacy gets the request: whatever it answers, the candidate failed. */
+  /** Legacy gets the request, which the candidate did not take: whatever it answers, the candidate failed. */
   turn(): void {
     this.#isTurned = true;
     this.retry();

@@ -15,7 +15,7 @@ import type { Timed } from "./deadlines.ts";
 import type { Plane, Serving } from "./plane.ts";
 import type { Mirroring } from "./mirroring.ts";
 import type { ConnectionTaker } from "./pool.ts";
-import { backoffMs, idleMsMax, maySendAgain, mayTurn, type RetryBudget } from "./retry.ts";
+import { RetryPlace, backoffMs, idleMsMax, isRepeatable, mayTurn } from "./retry.ts";
 import type { Reply } from "./reply.ts";
 import type { UpstreamConnection, UpstreamHandler } from "./upstream.ts";
 import { viewOf } from "./view.ts";
@@ -51,8 +51,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   #awaitsContinue = false;
   /** The request's copies, if it has any. */
   #mirroring: Mirroring | null = null;
-  #budget: RetryBudget | null = null;
-  #isRetrying = false;
+  #retryPlace: RetryPlace | null = null;
   /** A kept connection has just died; others may have died with it. */
   #mustBeFresh = false;
   #backoff: NodeJS.Timeout | undefined;
@@ -119,8 +118,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     const cell = this.#plane.cellOf(this.#serving, compiled, picked.backend.id);
     this.#account.open(cell, picked, compiled.route.rollback);
     this.#held.bytesMax = compiled.route.retries.bodyBytesMax;
-    this.#budget = this.#plane.budgetOf(picked.backend.id);
-    this.#budget.begin();
+    this.#retryPlace = new RetryPlace(this.#plane.budgetOf(picked.backend.id));
     this.#connect(null);
     // Not for a request that was refused at once.
     if (compiled.mirror !== null && !this.#isOver) {
@@ -195,21 +193,21 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
   onNoConnection(code: FaultCode, endpoint: Endpoint): void {
     this.#account.endpoint = endpoint;
     this.#account.charge(code);
-    const { route } = this.#compiled as CompiledRoute;
-    const { backend } = this.#pick as Pick;
     // Nothing was written, so any method may go to another endpoint.
-    const mayRetry =
-      FAULTS[code].retry === "if-safe" &&
-      this.#account.attempts <= route.retries.attempts &&
-      this.#plane.pool.hasOther(backend, endpoint);
-    if (mayRetry && this.#takePlace()) this.#retry(endpoint);
-    else if (mayTurn(code, this.#pick as Pick, this.#compiled as CompiledRoute)) this.#turnToLegacy(code);
+    const isSafe = FAULTS[code].retry === "if-safe";
+    const hasOther = this.#plane.pool.hasOther((this.#pick as Pick).backend, endpoint);
+    if (isSafe && hasOther && this.#mayRetry()) this.#retry(endpoint);
+    else if (isSafe && this.#mayTurn()) this.#turnToLegacy(code);
     else this.#answerFault(code);
   }
 
   #context(isUpgrade: boolean): RequestContext {
     const { peerAddress, isPeerTrusted } = this.#reply;
     return { isUpgrade, peerAddress, isPeerTrusted, requestId: this.#requestId };
+  }
+
+  #mayTurn(): boolean {
+    return mayTurn(this.#pick as Pick, this.#compiled as CompiledRoute);
   }
 
   #turnToLegacy(code: FaultCode): void {
@@ -281,8 +279,14 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#stopAwaiting();
     this.#mustBeFresh = true;
     this.#account.charge(code);
-    if (this.#response !== null) this.#cut(code);
-    else if (this.#maySendAgain(code, connection)) this.#retry(connection.endpoint);
+    if (this.#response !== null) return this.#cut(code);
+    const { endpoint, isReused, hasResponseBytes } = connection;
+    const { method } = this.#head;
+    // On a new connection it may be the request that this backend can't stand.
+    if (!isRepeatable({ code, method, hasResponseBytes, isBodyHeld: this.#held.isWhole }))
+      this.#answerFault(code);
+    else if (isReused && this.#mayRetry()) this.#retry(endpoint);
+    else if (this.#mayTurn()) this.#turnToLegacy(code);
     else this.#answerFault(code);
   }
 
@@ -294,19 +298,10 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#reply.resumeBody();
   }
 
-  #maySendAgain(code: FaultCode, connection: UpstreamConnection): boolean {
-    const { isReused, hasResponseBytes } = connection;
-    const isBodyHeld = this.#held.isWhole;
-    return (
-      maySendAgain({ code, method: this.#head.method, isReused, hasResponseBytes, isBodyHeld }) &&
-      this.#account.attempts <= (this.#compiled as CompiledRoute).route.retries.attempts &&
-      this.#takePlace()
-    );
-  }
-
-  #takePlace(): boolean {
-    this.#isRetrying ||= this.#budget?.take() === true;
-    return this.#isRetrying;
+  /** Takes a place among the retries, if the request may have one more attempt at its backend. */
+  #mayRetry(): boolean {
+    const { retries } = (this.#compiled as CompiledRoute).route;
+    return this.#account.attempts <= retries.attempts && this.#retryPlace?.take() === true;
   }
 
   #awaitContinue(): void {
@@ -394,7 +389,7 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#isOver = true;
     this.#held.release();
     this.#mirroring?.onPrimaryOver();
-    this.#budget?.end(this.#isRetrying);
+    this.#retryPlace?.end();
     this.#account.settle(status, isComplete);
   }
 }

@@ -33,6 +33,29 @@ export class RetryBudget {
   }
 }
 
+/** A request's place in the budget of its backend. */
+export class RetryPlace {
+  readonly #budget: RetryBudget;
+  #isTaken = false;
+
+  /** The request begins. */
+  constructor(budget: RetryBudget) {
+    this.#budget = budget;
+    budget.begin();
+  }
+
+  /** Takes a place until the request ends, for all of its retries. Gives whether it has one. */
+  take(): boolean {
+    this.#isTaken ||= this.#budget.take();
+    return this.#isTaken;
+  }
+
+  /** The request ends. */
+  end(): void {
+    this.#budget.end(this.#isTaken);
+  }
+}
+
 /** The wait before a later retry is drawn up to a bound that doubles from the first to the second figure. */
 const BACKOFF_MS = 25;
 const BACKOFF_MS_MAX = 250;
@@ -63,8 +86,6 @@ export function idleMsMax(method: string): number {
 export interface FailedAttempt {
   readonly code: FaultCode;
   readonly method: string;
-  /** Whether the connection had carried a response before, so that it may just have been closing. */
-  readonly isReused: boolean;
   readonly hasResponseBytes: boolean;
   /** Whether all of the body so far can be sent again. */
   readonly isBodyHeld: boolean;
@@ -73,26 +94,22 @@ export interface FailedAttempt {
 /**
  * Whether a request of which something was written may be written once more.
  *
- * Only when nothing at all was answered, the method may be repeated, and a kept-alive connection went away.
- * Source: RFC 9112 section 9.3.1.
+ * Only when nothing at all was answered, the method may be repeated, and all of the body so far is still there. The
+ * same backend gets it only where a kept-alive connection went away, which may just have been closing; what a backend
+ * drops on a new connection it may drop each time.
+ * Source: RFC 9110 section 9.2.2, RFC 9112 section 9.3.1.
  */
-export function maySendAgain(attempt: FailedAttempt): boolean {
-  return (
-    FAULTS[attempt.code].retry === "if-reused" &&
-    attempt.isReused &&
-    !attempt.hasResponseBytes &&
-    attempt.isBodyHeld &&
-    IDEMPOTENT.has(attempt.method)
-  );
+export function isRepeatable({ code, method, hasResponseBytes, isBodyHeld }: FailedAttempt): boolean {
+  return FAULTS[code].retry === "if-repeatable" && !hasResponseBytes && isBodyHeld && IDEMPOTENT.has(method);
 }
 
 /**
- * Whether legacy gets a request for which the candidate takes no connection at any endpoint.
+ * Whether legacy gets a request that the candidate did not take: it accepts no connection at any endpoint, or closed
+ * the one that carried a request that may be repeated.
  *
- * Nothing was sent, so any method may go there, and legacy gets each request once: no budget is needed. A dead backend
- * wins over stickiness. Whoever is pinned to the candidate wants to see just that.
+ * Legacy gets each request once, and the candidate gets no more than before: no budget is needed. A dead backend wins
+ * over stickiness. Whoever is pinned to the candidate wants to see just that.
  */
-export function mayTurn(code: FaultCode, picked: Pick, { route, candidate }: CompiledRoute): boolean {
-  const isOwnChoice = picked.backend === candidate && picked.why !== "pin";
-  return FAULTS[code].retry === "if-safe" && isOwnChoice && route.retries.attempts > 0;
+export function mayTurn(picked: Pick, { route, candidate }: CompiledRoute): boolean {
+  return picked.backend === candidate && picked.why !== "pin" && route.retries.attempts > 0;
 }

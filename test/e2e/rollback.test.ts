@@ -78,7 +78,8 @@ describe("one instance", () => {
 
   test("a dead candidate is rolled back, and no client sees a failure", async () => {
     await using stage = await CutoverStage.start({ route: HALF });
-    const stream = stage.stream({ perSecond: 50 });
+    // So slow that several are under way at the candidate when it dies, on old connections and on new ones.
+    const stream = stage.stream({ path: "/delay/200", perSecond: 50 });
     await warmUp(stream);
     await stage.candidate.stop();
     const entry = await stage.rolledBack();

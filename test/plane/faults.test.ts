@@ -130,6 +130,83 @@ describe("a backend that fails", () => {
     expect(cellOf(started)).toMatchObject({ started: 3, finished: 3, retries: 1, failures: 2 });
   });
 
+  test("as the candidate before it answers costs no client anything that can be repeated: legacy gets it", async () => {
+    const legacy = await stage.backend(({ socket }, piece) => {
+      if (piece.startsWith("GET ") || piece.endsWith("hello")) socket.write(OK);
+    });
+    const candidate = await stage.backend(() => {});
+    const started = await stage.plane(
+      { legacy: [legacy.port], candidate: [candidate.port] },
+      { candidateShares: 100_000 },
+    );
+    const body = "HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
+    // All on new connections, and more than may be tried again at a time.
+    const safe = [GET, GET, GET, GET, GET, `PUT / ${body}`, `DELETE / ${body}`];
+    const clients = safe.map((text) => stage.client(started.port).send(text));
+    const post = stage.client(started.port).send(`POST / ${body}`);
+    await until("all are under way", () => {
+      const { connections } = candidate;
+      return (
+        connections.length === 8 && connections.every(({ received }) => /(?:\r\n\r\n|hello)$/.test(received))
+      );
+    });
+    for (const { socket } of candidate.connections) socket.resetAndDestroy();
+    for (const client of clients) await client.sees(/^HTTP\/1.1 200 .*ok$/s);
+    await post.sees(/^HTTP\/1.1 502 .*UPSTREAM_RESET/s);
+    expect(legacy.received.match(/X-Request-Id/g)).toHaveLength(7);
+    expect(legacy.received).not.toContain("POST");
+    expect(legacy.received.match(/hello/g)).toHaveLength(2);
+    expect(cellOf(started, "new")).toMatchObject({
+      started: 8,
+      finished: 8,
+      failures: 8,
+      retries: 7,
+      faults: [["UPSTREAM_RESET", 8]],
+    });
+    expect(cellOf(started)).toMatchObject({ started: 0 });
+  });
+
+  test("as the candidate, twice, on kept connections too: it is asked again once, then legacy", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const candidate = await stage.backend(({ socket }, piece) => {
+      if (piece.startsWith("GET /a ")) socket.write(OK);
+      else socket.destroy();
+    });
+    const backends = { legacy: [legacy.port], candidate: [candidate.port] };
+    const started = await stage.plane(backends, { candidateShares: 100_000 });
+    const one = stage.client(started.port).send(GET);
+    await one.sees(/ok$/);
+    one.received = "";
+    one.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+    await one.sees(/^HTTP\/1.1 200 .*ok$/s);
+    expect(candidate.received.match(/GET \/b/g)).toHaveLength(2);
+    expect(legacy.received.match(/GET \/b/g)).toHaveLength(1);
+    expect(cellOf(started, "new")).toMatchObject({
+      started: 2,
+      failures: 1,
+      retries: 2,
+      judged: { failures: 1 },
+    });
+  });
+
+  test("as the candidate before it answers is seen by whoever is pinned to it, and where retries are off", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const candidate = await stage.backend(({ socket }) => socket.resetAndDestroy());
+    const backends = { legacy: [legacy.port], candidate: [candidate.port] };
+    const when = { source: "header", name: "x-pin" } as const;
+    const started = await stage.plane(backends, { pins: [{ when, to: "new" as BackendId }] });
+    await stage
+      .client(started.port)
+      .send("GET / HTTP/1.1\r\nHost: h\r\nX-Pin: 1\r\n\r\n")
+      .sees(/^HTTP\/1.1 502 /s);
+    started.serve({ candidateShares: 100_000, retries: { attempts: 0, bodyBytesMax: 0 } }, backends);
+    await stage
+      .client(started.port)
+      .send(GET)
+      .sees(/^HTTP\/1.1 502 /s);
+    expect(legacy.received).toBe("");
+  });
+
   test("to take the body it is sent is answered 504 and charged", async () => {
     const legacy = await stage.backend(({ socket }) => socket.pause());
     const started = await stage.plane({ legacy: [legacy.port] });

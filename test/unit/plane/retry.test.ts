@@ -2,24 +2,24 @@
 import { describe, expect, test } from "vitest";
 import {
   RetryBudget,
+  RetryPlace,
   backoffMs,
   idleMsMax,
-  maySendAgain,
+  isRepeatable,
   type FailedAttempt,
 } from "../../../src/plane/retry.ts";
 
 const RESET: FailedAttempt = {
   code: "UPSTREAM_RESET",
   method: "GET",
-  isReused: true,
   hasResponseBytes: false,
   isBodyHeld: true,
 };
 
 describe("a request of which something was written", () => {
-  test("may be written again when a kept-alive connection went away unanswered", () => {
+  test("may be written again when its connection went away unanswered", () => {
     for (const method of ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]) {
-      expect(maySendAgain({ ...RESET, method })).toBe(true);
+      expect(isRepeatable({ ...RESET, method })).toBe(true);
     }
   });
 
@@ -27,13 +27,12 @@ describe("a request of which something was written", () => {
     ["it may have an effect each time", { method: "POST" }],
     ["it may have an effect each time", { method: "PATCH" }],
     ["nobody knows the method", { method: "get" }],
-    ["the connection was fresh", { isReused: false }],
     ["an answer had begun", { hasResponseBytes: true }],
     ["its body is not held any more", { isBodyHeld: false }],
     ["it was too slow, not gone", { code: "RESPONSE_TIMEOUT" }],
     ["the answer was malformed", { code: "BAD_RESPONSE" }],
   ])("may not when %s", (_, change) => {
-    expect(maySendAgain({ ...RESET, ...change })).toBe(false);
+    expect(isRepeatable({ ...RESET, ...change })).toBe(false);
   });
 });
 
@@ -46,6 +45,20 @@ describe("a budget", () => {
     expect([budget.take(), budget.take()]).toEqual([true, false]);
     budget.end(true);
     expect(budget.take()).toBe(true);
+  });
+
+  test("gives a request one place, for all of its retries and until it ends", () => {
+    const budget = new RetryBudget();
+    const places = [1, 2, 3, 4].map(() => new RetryPlace(budget));
+    const [first, , , last] = places;
+    for (let retry = 0; retry < 2; retry++)
+      expect(places.map((place) => place.take())).toEqual([true, true, true, false]);
+    first?.end();
+    expect(last?.take()).toBe(true);
+    const next = new RetryPlace(budget);
+    expect(next.take()).toBe(false);
+    next.end();
+    expect(new RetryPlace(budget).take()).toBe(false);
   });
 });
 
