@@ -97,9 +97,10 @@ interface Sum {
  * failure is "many times as often". So where legacy was shown to fail less than a fifth of the floor, a rollback for
  * errors also needs the candidate to be shown above the floor, by a detector of its own, and is a hold until then.
  *
- * **A hold** begins when its evidence reaches 1. It ends when that is down to 0.1; or, as without any failures it can't
- * come down, when since it began the candidate was proven below the margin and failed no more often than legacy. What
- * was proven before a hold no longer counts.
+ * **A hold** begins when its evidence reaches 1: that the candidate is worse than legacy, or that it fails more often
+ * than the margin, however legacy does, so that nothing goes on where both fail alike. It ends when that is down to
+ * 0.1; or, as without any failures it can't come down, when since it began the candidate was proven below the margin
+ * and failed no more often than legacy. What was proven before a hold no longer counts.
  *
  * Few requests need no rule of their own: a failure multiplies evidence by less than 200, so one alone never fires, and
  * without traffic nothing changes. Memory: 35 KiB at most, nearly all of it legacy's latency. A tick takes the same
@@ -112,6 +113,9 @@ export class RouteJudge {
   /** Whether the candidate fails more often than the floor. */
   readonly #floorSpending = new Spending(HOLD_BUDGET);
   readonly #aboveFloor = new AbsoluteDetector(this.#floorSpending, HOLD_CEILING);
+  /** Whether the candidate fails more often than the margin, however legacy does. */
+  readonly #marginSpending = new Spending(HOLD_BUDGET);
+  readonly #aboveMargin = new AbsoluteDetector(this.#marginSpending, HOLD_CEILING);
   readonly #share = new ShareWindow();
   readonly #thresholds = new SlowThresholds();
   readonly #seen = { legacy: newSum(), candidate: newSum() };
@@ -137,6 +141,7 @@ export class RouteJudge {
     this.#rollback = new Tier({ on, tolerance, budget: rollback, ceiling: Infinity });
     this.#hold = new Tier({ on, tolerance: HOLD_TOLERANCE, budget: HOLD_BUDGET, ceiling: HOLD_CEILING });
     this.#proof = new Proof(policy.margin);
+    this.#aboveMargin.aim(policy.margin);
     if (policy.floor > 0) this.#aboveFloor.aim(policy.floor);
   }
 
@@ -152,6 +157,7 @@ export class RouteJudge {
     this.#rollback.renew();
     this.#hold.renew();
     this.#floorSpending.renew();
+    this.#marginSpending.renew();
     this.#aboveFloor.forget();
     this.#beginFigures(margin);
     if (this.#candidateShare === 1) this.#aim();
@@ -182,6 +188,7 @@ export class RouteJudge {
       this.#rollback.compare(this.#second, w, candidate, legacy, slow);
       this.#hold.compare(this.#second, w, candidate, legacy, slow);
       this.#aboveFloor.add(this.#second, candidate);
+      this.#aboveMargin.add(this.#second, candidate);
     }
     this.#proof.add(candidate);
     for (const sums of [this.#seen, this.#sinceHold]) {
@@ -199,6 +206,7 @@ export class RouteJudge {
       this.#rollback.forget();
       this.#hold.forget();
       this.#aboveFloor.forget();
+      this.#aboveMargin.forget();
       this.#act("none", null);
     }
     if (candidateShare > 0 && before === 0) this.#restart();
@@ -213,6 +221,7 @@ export class RouteJudge {
 
   #beginFigures(margin: number): void {
     this.#proof = new Proof(margin);
+    this.#aboveMargin.aim(margin);
     for (const sum of [this.#seen.legacy, this.#seen.candidate]) clear(sum);
     this.#slow = NO_SLOW;
     this.#act("none", null);
@@ -232,6 +241,7 @@ export class RouteJudge {
     const tolerated = Math.max(ABSOLUTE_LEAST, ABSOLUTE_FACTOR * highest);
     this.#rollback.aim(tolerated);
     this.#hold.aim(tolerated);
+    this.#aboveMargin.forget();
   }
 
   #countSlow(legacy: Side, candidate: Side): readonly (SlowCounts | null)[] {
@@ -265,8 +275,13 @@ export class RouteJudge {
       this.#act("rollback", without === null ? this.#rollback.strongest() : "latency");
     } else if (this.#action === "none") {
       if (this.#hold.logMean(silent) >= 0) this.#beginHold(this.#hold.strongest());
-      else if (isFiring) this.#beginHold("errors");
+      else if (isFiring || this.#aboveMarginLog >= 0) this.#beginHold("errors");
     } else if (this.#hasHoldEnded()) this.#act("none", null);
+  }
+
+  /** The evidence that the candidate fails more often than the margin, where errors count. */
+  get #aboveMarginLog(): number {
+    return this.#policy.on.includes("errors") ? this.#aboveMargin.logMean : -Infinity;
   }
 
   /** Whether legacy was shown to have almost no errors, and the candidate was not shown to have more than a few. */
@@ -289,7 +304,7 @@ export class RouteJudge {
   }
 
   #hasHoldEnded(): boolean {
-    if (Math.max(this.#hold.logMean(), this.#rollback.logMean()) <= HOLD_END_LOG) return true;
+    if (this.#holdLog() <= HOLD_END_LOG) return true;
     const { legacy, candidate } = this.#sinceHold;
     const isEarly = !this.#proof.isComplete || candidate.requests < this.#proofRequestsMin;
     if (this.#signal !== "errors" || isEarly) return false;
@@ -302,7 +317,13 @@ export class RouteJudge {
     }
     this.#hold.forget("errors");
     this.#rollback.forget("errors");
+    this.#aboveMargin.forget();
     return this.#hold.logMean() <= HOLD_END_LOG;
+  }
+
+  /** The most evidence there is for a hold. */
+  #holdLog(): number {
+    return Math.max(this.#hold.logMean(), this.#rollback.logMean(), this.#aboveMarginLog);
   }
 
   #act(action: Action, signal: Signal | null): void {
@@ -322,6 +343,7 @@ export class RouteJudge {
       slow: this.#slow,
       thresholds: this.#thresholds.at(this.#second),
       margin: this.#proof.margin,
+      isAboveMargin: this.#aboveMarginLog > HOLD_END_LOG,
       isProven: this.#proof.isComplete,
       logBets: this.#proof.logBets,
       candidatePerSecond: this.#share.candidatePerSecond,

@@ -65,6 +65,8 @@ export interface Figures {
   readonly slow: readonly SlowFigures[];
   /** The failure rate that a proof has to exclude. */
   readonly margin: number;
+  /** What is held because the candidate fails more often than the margin, although legacy may do so too. */
+  readonly isAboveMargin: boolean;
   /** Requests of the candidate that the proof is expected to need, 0 when complete; null if it won't come. */
   readonly requestsToProof: number | null;
   /** Requests per second of the candidate in the last minute. */
@@ -96,6 +98,8 @@ export interface Facts {
   /** The threshold bucket of each event, null for none. */
   readonly thresholds: readonly (number | null)[];
   readonly margin: number;
+  /** The candidate is shown to fail more often than the margin, or was and has not shown the contrary. */
+  readonly isAboveMargin: boolean;
   readonly isProven: boolean;
   readonly logBets: readonly number[];
   readonly candidatePerSecond: number;
@@ -133,6 +137,7 @@ function figuresOf(facts: Facts): Figures {
     hold: scoresOf(facts.hold),
     slow: slowOf(facts),
     margin,
+    isAboveMargin: facts.isAboveMargin,
     requestsToProof: facts.isProven ? 0 : requestsToProof(facts.logBets, margin, rate),
     candidatePerSecond: facts.candidatePerSecond,
   };
@@ -156,8 +161,11 @@ function slowOf({ slow, thresholds }: Facts): readonly SlowFigures[] {
   });
 }
 
+/** The score of what has fired. */
+const FIRED = 10;
+
 function scoresOf({ firstLog, all, errors, latency }: ScoreLogs): Scores {
-  const score = (log: number): number => 10 * Math.min(1, Math.max(0, 1 - log / firstLog));
+  const score = (log: number): number => FIRED * Math.min(1, Math.max(0, 1 - log / firstLog));
   return { all: score(all), errors: score(errors), latency: score(latency) };
 }
 
@@ -177,14 +185,16 @@ export function explainHealth(names: { legacy: string; candidate: string }, verd
   const both = `${sideText(names.candidate, candidate, true)}, ${sideText(names.legacy, legacy, false)}`;
   return [
     candidate === figures.candidate ? both : `${both}, in the last minute`,
-    ...(figures.candidateShare === 0 ? ["not judged: it has no traffic"] : conclusions(verdict)),
+    ...(figures.candidateShare === 0
+      ? ["not judged: it has no traffic"]
+      : conclusions(verdict, names.legacy)),
   ].join("; ");
 }
 
-function conclusions(verdict: Verdict): string[] {
+function conclusions(verdict: Verdict, legacy: string): string[] {
   return verdict.action === "rollback"
-    ? [evidenceText(verdict)]
-    : [evidenceText(verdict), proofText(verdict)];
+    ? [evidenceText(verdict, legacy)]
+    : [evidenceText(verdict, legacy), proofText(verdict)];
 }
 
 function sideText(name: string, { requests, rate, interval }: SideFigures, hasInterval: boolean): string {
@@ -193,15 +203,23 @@ function sideText(name: string, { requests, rate, interval }: SideFigures, hasIn
   return `${name} ${(100 * rate).toFixed(2)} %${range} of ${grouped(requests)}`;
 }
 
-function evidenceText({ action, signal, figures }: Verdict): string {
+function evidenceText({ action, signal, figures }: Verdict, legacy: string): string {
   if (action === "rollback") return `rolled back for ${signal}`;
   // Rounded down: 10 is said of what has fired, and of nothing else.
   const evidence = `evidence ${Math.floor(figures.rollback.all)} of 10 needed to roll back`;
-  return action === "hold" ? `held for ${signal}, ${evidence}` : evidence;
+  if (action !== "hold") return evidence;
+  const isAlike = figures.isAboveMargin && figures.hold.all < FIRED;
+  return isAlike
+    ? `held for ${signal}: above ${marginText(figures)}, and not shown to be worse than ${legacy}; ${evidence}`
+    : `held for ${signal}, ${evidence}`;
+}
+
+function marginText({ margin }: Figures): string {
+  return `${Number((100 * margin).toPrecision(2))} %`;
 }
 
 function proofText({ proven, figures }: Verdict): string {
-  const margin = `${Number((100 * figures.margin).toPrecision(2))} %`;
+  const margin = marginText(figures);
   if (proven) return `proven below ${margin}`;
   const missing = figures.requestsToProof;
   if (missing === null) return `no proof of less than ${margin} at this rate`;

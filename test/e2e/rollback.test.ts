@@ -46,18 +46,28 @@ async function isBraked(instance: Crossfade): Promise<boolean> {
 }
 
 describe("one instance", () => {
-  test("two backends that fail alike keep their weights", async () => {
-    await using stage = await CutoverStage.start({ route: HALF });
+  test("two backends that fail alike keep their weights, and their rollout is held with the reason", async () => {
+    const rollout = { steps: [50, 100], bake: "5s", min_requests: 1 };
+    await using stage = await CutoverStage.start({ route: { rollout } });
     await Promise.all([stage.legacy.fail(0.3), stage.candidate.fail(0.3)]);
-    const stream = stage.stream({ perSecond: 150, requestsMax: 900 });
-    await until("all are answered", () => stream.sent.length === 900);
+    const stream = stage.stream({ perSecond: 150, requestsMax: 1200 });
+    expect(await stage.move("start")).toMatchObject({ status: 200 });
+    const { state } = await stage.rolloutIs("held", (says) => says.state.phase === "held");
+    expect(state).toMatchObject({ held_by: "judge", candidate_shares: 50_000 });
+    expect(state.reason).toMatch(
+      /^the judge \(errors\): new .* held for errors: above 1 %, and not shown to be/,
+    );
+    await until("all are answered", () => stream.sent.length === 1200);
     expect(await stage.rollbacks()).toEqual([]);
+    expect(await stage.weights()).toEqual([50]);
     const health = await stage.first.admin<{ judgement: { action: string; summary: string } }>(
       "GET",
       "/v1/routes/shop/health",
     );
-    expect(health.judgement.action).not.toBe("rollback");
-    expect(health.judgement.summary).toMatch(/^new \d+\.\d+ % .* of \d+, legacy \d+\.\d+ % of \d+\b/);
+    expect(health.judgement.action).toBe("hold");
+    expect(health.judgement.summary).toMatch(
+      /^new \d+\.\d+ % .* of \d+, legacy \d+\.\d+ % of \d+\b.*; held for errors: above 1 %, and not .* than legacy; /,
+    );
     expect(stream.by("new").length).toBeGreaterThan(300);
     process.stdout.write(`both fail alike: ${health.judgement.action}; ${health.judgement.summary}\n`);
   });

@@ -63,6 +63,22 @@ describe("errors", () => {
     expect(bench.until("rollback", 0.25, side(75, 30), side(25, 10))).toBe(Infinity);
   });
 
+  test("both sides that fail alike are held above the margin, until that is over", () => {
+    const bench = new Bench();
+    expect(bench.until("hold", 0.25, side(75, 1), side(25, 0))).toBe(Infinity);
+    expect(bench.until("hold", 0.25, side(75, 30), side(25, 10))).toBeLessThan(3);
+    const held = bench.ticks(600, 0.25, side(75, 30), side(25, 10));
+    expect(held).toMatchObject({ action: "hold", signal: "errors", figures: { isAboveMargin: true } });
+    expect(held.figures.hold.all).toBeLessThan(10);
+    expect(bench.until("none", 0.25, side(75), side(25))).toBeLessThan(60);
+    const unmindful = new Bench({ on: ["latency"] });
+    expect(unmindful.until("hold", 0.25, side(75, 30), side(25, 10))).toBe(Infinity);
+    const wide = new Bench({ margin: 0.4 });
+    expect(wide.until("hold", 0.25, side(75, 30), side(25, 10))).toBe(Infinity);
+    wide.judge.beginStage(1, 0.1);
+    expect(wide.until("hold", 0.25, side(75, 30), side(25, 10))).toBeLessThan(10);
+  });
+
   test("one failure among few requests never acts", () => {
     for (const share of [0.00001, 0.01, 0.5, 1]) {
       expect(new Bench().tick(share, side(0), side(1, 1)).action).toBe("none");
@@ -320,12 +336,12 @@ describe("a hold", () => {
   });
 
   test("ends when its evidence has come down to a tenth of the bar, not before", () => {
-    const bench = new Bench({ tolerance: 50 });
+    const bench = new Bench({ tolerance: 50, margin: 0.1 });
     bench.until("hold", 0.5, side(100, 2), side(100, 10));
     const scores: number[] = [];
-    for (let verdict = bench.tick(0.5, side(100, 2), side(100, 2)); verdict.action === "hold";) {
+    for (let verdict = bench.tick(0.5, side(50, 5), side(50, 5)); verdict.action === "hold";) {
       scores.push(verdict.figures.hold.all);
-      verdict = bench.tick(0.5, side(100, 2), side(100, 2));
+      verdict = bench.tick(0.5, side(50, 5), side(50, 5));
     }
     expect(scores.length).toBeGreaterThan(1);
     // ln 0.1 of the first stake's ln 0.005: 5.66 of 10.
@@ -337,7 +353,7 @@ describe("a hold", () => {
 describe("a long hold", () => {
   test("comes down as soon as a short one", () => {
     const lengths = [60, 3000].map((seconds) => {
-      const bench = new Bench({ tolerance: 50, margin: 0.0001 });
+      const bench = new Bench({ tolerance: 50, margin: 0.04 });
       bench.ticks(seconds, 0.5, side(100, 2), side(100, 10));
       return bench.until("none", 0.5, side(100, 4), side(100, 4));
     });

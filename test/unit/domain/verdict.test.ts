@@ -17,6 +17,7 @@ const NOTHING: Facts = {
   slow: [],
   thresholds: [],
   margin: 0.01,
+  isAboveMargin: false,
   isProven: false,
   logBets: new Proof(0.01).logBets,
   candidatePerSecond: 0,
@@ -113,6 +114,14 @@ describe("the line", () => {
     );
     expect(explainHealth(NAMES, new Judged("hold", "errors", { ...facts, isProven: true }))).toContain(
       "but held",
+    );
+    const alike = { ...facts, isAboveMargin: true };
+    expect(explainHealth(NAMES, new Judged("hold", "errors", alike))).toContain(
+      "; held for errors: above 1 %, and not shown to be worse than old; evidence 5 of 10 needed to roll back; ",
+    );
+    const worse = { ...alike, hold: { ...NO_EVIDENCE, all: 0 } };
+    expect(explainHealth(NAMES, new Judged("hold", "errors", worse))).toContain(
+      "; held for errors, evidence",
     );
     expect(explainHealth(NAMES, new Judged("rollback", "latency", facts))).toMatch(
       /; rolled back for latency$/,
