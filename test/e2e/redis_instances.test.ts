@@ -131,11 +131,14 @@ describe("three instances of two workers at one Redis", () => {
     const instance = at(1);
     const before = new Set((await instance.workers()).map(({ pid }) => pid));
     await instance.kill();
-    const { status, revision: changed } = await stage.shift(1, at(0), "").finally(async () => {
+    let made: WriteSays;
+    try {
+      made = await stage.shift(1, at(0), "");
       await probes[1]?.goOn();
+    } finally {
       await instance.start();
-    });
-    expect(status).toBe(200);
+    }
+    expect(made.status).toBe(200);
     await until("it serves what it has missed", async () => {
       for (const other of all) expect((await shown(other)).requests).toBeLessThanOrEqual(sent());
       return (await ids(at(0))) === "instance-0 instance-1 instance-2";
@@ -143,8 +146,8 @@ describe("three instances of two workers at one Redis", () => {
     const workers = await instance.workers();
     expect(new Set(workers.map(({ pid }) => pid))).toEqual(before);
     expect(workers.every(({ adopted }) => adopted)).toBe(true);
-    expect(await served()).toEqual([changed]);
-    expect(await stage.shift(2, at(2))).toMatchObject({ status: 200, revision: Number(changed) + 1 });
+    expect(await served()).toEqual([made.revision]);
+    expect(await stage.shift(2, at(2))).toMatchObject({ status: 200, revision: Number(made.revision) + 1 });
     expect(failures()).toEqual([]);
   });
 
