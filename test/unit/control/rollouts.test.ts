@@ -162,10 +162,13 @@ describe("weights set by hand", () => {
     expect(stage.brakes.list()).toEqual([]);
   });
 
-  test("stay where both backends fail alike", async () => {
+  test("stay where both backends fail alike, with a doubt", async () => {
     await serve(shopWith({}));
     for (let i = 0; i < 50; i++) stage.tick([30, 3], [120, 12]);
-    expect(stage.rollouts.verdict("shop")?.verdict.figures.candidate.requests).toBe(1_500);
+    expect(stage.rollouts.verdict("shop")?.verdict).toMatchObject({
+      action: "hold",
+      figures: { candidate: { requests: 1_500 }, isAboveMargin: true },
+    });
     expect(await stage.audit()).toEqual(["alice apply"]);
     expect(stage.weight()).toBe(20_000);
   });
