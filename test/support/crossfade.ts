@@ -13,6 +13,9 @@ import { until } from "./wait.ts";
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 const BACKEND = new URL("backend.ts", import.meta.url).pathname;
 
+/** Nine processes that start at once on two busy processors have taken over 30 s. */
+const START_MS = 55_000;
+
 /** One line of Crossfade's log. */
 export interface ControlLine {
   readonly msg: string;
@@ -231,11 +234,11 @@ export class Crossfade {
   async #launch(messages: readonly string[]): Promise<this> {
     const { child, said } = this.#spawn();
     this.#child = child;
-    const line = await until("Crossfade has started or has ended", () => {
-      return child.exitCode !== null || child.signalCode !== null
+    const hasBegun = (): ControlLine | "ended" | undefined =>
+      child.exitCode !== null || child.signalCode !== null
         ? "ended"
         : said.find(({ msg }) => messages.includes(msg));
-    });
+    const line = await until("Crossfade has started or has ended", hasBegun, START_MS);
     if (line === "ended")
       throw new Error(`Crossfade ended: ${said.map((one) => JSON.stringify(one)).join("\n")}`);
     this.adminUrl = String(line["admin"]);
