@@ -125,7 +125,10 @@ export class Listener implements DownstreamOwner, ProxiedOwner {
       this.refused++;
       socket.on("error", () => socket.destroy());
       socket.destroy();
-    } else if (this.#connections.size >= this.#plane.connectionsMax) {
+    } else if (
+      this.#plane.pressure === "connections" ||
+      this.#connections.size >= this.#plane.connectionsMax
+    ) {
       this.#refuse(socket);
     } else if (takesProxyHeader) {
       this.#connections.add(new Proxied(socket, peer, this.#plane, this));

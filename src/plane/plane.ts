@@ -15,6 +15,7 @@ import { FailedClients } from "./failed_clients.ts";
 import { AccessLog } from "./log.ts";
 import { TrustedPeers } from "./peer.ts";
 import { Pool } from "./pool.ts";
+import { PRESSURE_LEVELS, Pressure, type Load, type PressureLevel } from "./pressure.ts";
 import { Resolver, systemLookup, type Lookup } from "./resolver.ts";
 import { RetryBudget } from "./retry.ts";
 import { Shadows } from "./shadows.ts";
@@ -61,6 +62,9 @@ export class Plane {
   /** Header and trailer fields that were not passed on because they could pass for others. */
   fieldsDropped = 0;
   readonly #budgets = new Map<string, RetryBudget>();
+  /** What the worker gives up for now. */
+  pressure: PressureLevel = "none";
+  readonly #pressure = new Pressure();
   /** While the worker stops. */
   drain: Drain | null = null;
   /** Requests that matched no route, or were refused before routing. */
@@ -115,6 +119,14 @@ export class Plane {
     this.serving = { table, cells };
     this.pool.follow(spec.backends);
     this.shadows.follow(spec.backends);
+  }
+
+  /** Takes how the worker does, and gives up what it has to, or takes it up again. */
+  feel(load: Load): void {
+    this.pressure = this.#pressure.feel(load, this.clock.nowMs());
+    const level = PRESSURE_LEVELS.indexOf(this.pressure);
+    const gives = (what: PressureLevel): boolean => level >= PRESSURE_LEVELS.indexOf(what);
+    this.shadows.shed({ mirrors: gives("mirrors"), comparisons: gives("comparisons") });
   }
 
   /** The retries to one backend. Bound: one per backend that was ever in the table. */

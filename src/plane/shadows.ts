@@ -29,12 +29,6 @@ const ANSWER_BYTES_MAX = 64 * 1024;
 /** Every read from a shadow lands in a buffer of this size, which no answer to a client ever sees. */
 const READ_BYTES = 64 * 1024;
 
-/** A sweep that comes so late, or a thread so busy, has no time for copies. */
-const LAG_MS_MAX = 50;
-const UTILIZATION_MAX = 0.95;
-/** How long there are none then. */
-const SHED_MS = 1_000;
-
 const DRAW_MAX = 0x1_0000_0000;
 
 /** What ends a copy before its backend has said anything: a bound of ours, or the request itself. */
@@ -79,7 +73,7 @@ export class Shadows {
   readonly #cells = new Map<string, ShadowCell>();
   readonly #room = new Room(HELD_BYTES_MAX);
   readonly #answerRoom = new Room(HELD_BYTES_MAX);
-  #shedUntilMs = -Infinity;
+  #isShedding = false;
 
   constructor(shared: ShadowShared, startThread?: StartThread) {
     this.#shared = shared;
@@ -144,10 +138,10 @@ export class Shadows {
     this.pool.follow(backends);
   }
 
-  /** How the worker does. `lagMs`: how late it came to say so; `utilization`: 0 to 1, since it last did. */
-  feel(load: { readonly lagMs: number; readonly utilization: number }): void {
-    if (load.lagMs <= LAG_MS_MAX && load.utilization <= UTILIZATION_MAX) return;
-    this.#shedUntilMs = this.#shared.clock.nowMs() + SHED_MS;
+  /** Makes no copies while the worker is pressed, and no comparisons that need the thread. */
+  shed(what: { readonly mirrors: boolean; readonly comparisons: boolean }): void {
+    this.#isShedding = what.mirrors;
+    this.comparer.shed(what.comparisons);
   }
 
   /** The numbers of the routes whose copies changed since the last call, or of all. */
@@ -167,7 +161,7 @@ export class Shadows {
   }
 
   #refusal({ policy }: CompiledMirror, cell: ShadowCell, head: RequestHead): ShadowResult | null {
-    if (this.#shared.clock.nowMs() < this.#shedUntilMs) return "overload";
+    if (this.#isShedding) return "overload";
     if (this.#live.size >= IN_FLIGHT_MAX || cell.inFlight > policy.inFlightMax) return "busy";
     if (head.contentLength > policy.bodyBytesMax) return "body_too_large";
     return mayWrite(policy, head) && this.#shared.dryRun.isRefused(policy.to) ? "unproved" : null;

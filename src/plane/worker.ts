@@ -4,6 +4,7 @@ import { enableCompileCache } from "node:module";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { getHeapStatistics } from "node:v8";
 import pino from "pino";
 import { systemClock } from "../base/clock.ts";
 import { assert } from "../base/fault.ts";
@@ -177,7 +178,8 @@ class Worker {
     const loop = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(loop, this.#sweptLoop);
     // Before the sweep, which takes time of its own.
-    this.#plane.shadows.feel({ lagMs: nowMs - this.#sweptMs - SWEEP_MS, utilization });
+    const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics();
+    this.#plane.feel({ lagMs: nowMs - this.#sweptMs - SWEEP_MS, utilization, heap: used / limit });
     this.#sweptLoop = loop;
     this.#sweptMs = nowMs;
     this.#plane.deadlines.sweep(nowMs);
