@@ -1,9 +1,10 @@
 /** The command line: every command and option there is, and the exit code of everything that can happen. */
 import { readFileSync } from "node:fs";
 import { Argument, Command, CommanderError, Option } from "commander";
-import type { Problem } from "./base/fault.ts";
 import * as changing from "./cli_changing.ts";
 import * as differing from "./cli_diff.ts";
+import { tell } from "./cli_failure.ts";
+import * as fleets from "./cli_fleet.ts";
 import * as local from "./cli_local.ts";
 import * as moving from "./cli_moving.ts";
 import * as rolling from "./cli_rollout.ts";
@@ -22,8 +23,8 @@ import {
   isAddress,
 } from "./cli_values.ts";
 import * as verifying from "./cli_verify.ts";
-import { AdminClient, ApiFailure } from "./client.ts";
-import { clean, paint } from "./render.ts";
+import { AdminClient } from "./client.ts";
+import { paint } from "./render.ts";
 import type { Shell } from "./cli_shell.ts";
 import { CliFailure, EXIT, type Terminal } from "./terminal.ts";
 
@@ -206,7 +207,7 @@ function defineReading(program: Command, run: Run): void {
     .option("-H, --header <field>", "a header field, such as 'Cookie: uid=7' (repeat for more)", aField, [])
     .option("--client <address>", "address of the client")
     .action(through(run, reading.explain));
-  program.command("fleet").description("the instances and their workers").action(through(run, reading.fleet));
+  defineFleet(program, run);
   program
     .command("events")
     .description("what happens, as it happens, until interrupted")
@@ -255,6 +256,36 @@ function defineComparing(program: Command, run: Run): void {
     )
     .addHelpText("after", AFTER_VERIFY)
     .action(through(run, verifying.verify));
+}
+
+const AFTER_UPGRADE = `
+The program is started again as it was: the same node, file, options and directory. The new control process checks its
+settings and its store and starts workers of its own on the same sockets. When they serve it takes over, and the former
+workers drain. Whatever keeps it from that is told, and changes nothing.`;
+
+function defineFleet(program: Command, run: Run): void {
+  const fleet = program.command("fleet").description("the instances and their workers");
+  fleet.action(through(run, reading.fleet));
+  fleet
+    .command("recycle")
+    .description("replace every worker, one after the other; each successor serves before a worker drains")
+    .option("--reason <words>", "why, for the log")
+    .option("--no-wait", "answer when it has begun")
+    .addOption(
+      new Option("--within <duration>", "how long to wait").argParser(aDuration).default(120_000, "2m"),
+    )
+    .action(through(run, fleets.recycle));
+  program
+    .command("upgrade")
+    .description("start the program on disk and hand over to it, without losing a request")
+    .option("--reason <words>", "why, for the log")
+    .addOption(
+      new Option("--verify [url]", "send GET requests all the while, and count what is answered").argParser(
+        anAddress,
+      ),
+    )
+    .addHelpText("after", AFTER_UPGRADE)
+    .action(through(run, fleets.upgrade));
 }
 
 const AFTER_MOVING = `
@@ -339,31 +370,6 @@ function through(run: Run, action: Action): (...parameters: unknown[]) => Promis
       await client.close();
     }
   };
-}
-
-/** Says what went wrong and gives the exit code for it. Bugs go on as they are. */
-function tell(terminal: Terminal, error: unknown, isJson: boolean): number {
-  if (!(error instanceof ApiFailure) && !(error instanceof CliFailure)) throw error;
-  const exit =
-    error instanceof CliFailure ? error.exit : EXIT[error.kind === "unavailable" ? "unavailable" : "failure"];
-  if (isJson) {
-    terminal.err(`${JSON.stringify({ error: failureAsJson(error, exit) }, null, 2)}\n`);
-    return exit;
-  }
-  terminal.err(`${paint(terminal.errLook, "red", `error: ${clean(error.message)}`)}\n`);
-  const lines = error instanceof CliFailure ? error.lines : error.problems.map(problemLine);
-  for (const line of lines) terminal.err(`  ${clean(line)}\n`);
-  return exit;
-}
-
-function failureAsJson(error: ApiFailure | CliFailure, exit: number): object {
-  if (error instanceof CliFailure) return { exit, message: error.message, details: error.lines };
-  const { kind, status, code, message, problems } = error;
-  return { exit, kind, status, code, message, problems };
-}
-
-function problemLine(problem: Problem): string {
-  return `${problem.path === "" ? "/" : problem.path}: ${problem.message}`;
 }
 
 function addressFromEnv(terminal: Terminal): string | undefined {

@@ -208,7 +208,11 @@ function workerCells(worker: FleetWorker): Cell[] {
 }
 
 function workerNotes(worker: FleetWorker): string[] {
-  return [worker.adopted ? "adopted" : "", worker.refused?.reason ?? ""].filter((note) => note !== "");
+  const { replaced_because: cause } = worker;
+  const replaced = cause === undefined ? "" : `replaced: ${cause}`;
+  return [worker.adopted ? "adopted" : "", replaced, worker.refused?.reason ?? ""].filter(
+    (note) => note !== "",
+  );
 }
 
 function lagCell(lag: number): Cell {

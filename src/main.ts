@@ -2,37 +2,34 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import pino from "pino";
-import { buildAdmin, listenAdmin, type AdminListener } from "./admin/server.ts";
+import { bindAdmin, buildAdmin, listenAdmin, type AdminListener, type AdminSocket } from "./admin/server.ts";
 import { systemClock } from "./base/clock.ts";
 import { Fault } from "./base/fault.ts";
 import type { Logger } from "./base/logger.ts";
-import { systemRandom } from "./base/random.ts";
-import { Brakes } from "./control/brakes.ts";
-import { Commands } from "./control/commands.ts";
-import { Comparisons } from "./control/comparisons.ts";
-import { Fleet } from "./control/fleet.ts";
-import { askGate } from "./control/gates.ts";
-import { Journal } from "./control/journal.ts";
-import { Members } from "./control/members.ts";
-import { ownInstance } from "./control/own_instance.ts";
-import { Publisher, type PublisherParts } from "./control/publisher.ts";
-import { Rollouts } from "./control/rollouts.ts";
-import { PACE } from "./control/roster.ts";
-import { Sampler } from "./control/sampler.ts";
-import type { Document } from "./domain/route.ts";
-import { openStore, seedStore, type OpenStore, type SeedParts } from "./main_store.ts";
-import { Reloader } from "./reload.ts";
-import { CONTROL_SOCKET, readSettings, type Settings } from "./settings.ts";
+import type { Fleet } from "./control/fleet.ts";
+import type { Predecessor } from "./control/predecessor.ts";
+import type { Publisher } from "./control/publisher.ts";
+import type { Successor } from "./control/upgrade.ts";
+import { assemble, versionOf, type Control, type ControlLog, type RunParts } from "./main_parts.ts";
+import { openStore, seedFile } from "./main_store.ts";
+import { ServiceManager } from "./service_manager.ts";
+import { readSettings, type Settings } from "./settings.ts";
 import type { SettingsFlags } from "./settings_overrides.ts";
 import { problemLine } from "./settings_file.ts";
-import { TICK_MS } from "./shared/messages.ts";
 import { untilStopped } from "./stop.ts";
-import type { GuardedStore } from "./store/guard.ts";
 import { acquireLock } from "./store/lock.ts";
-import type { RouteStore } from "./store/store.ts";
+import {
+  findPredecessor,
+  giveWay,
+  inheritedAdmin,
+  takeOverStay,
+  unfitSettings,
+  untilServing,
+  untilTaken,
+  type GivingWay,
+} from "./succession.ts";
 
 /** What the control process is started with. */
 export interface MainOptions {
@@ -47,18 +44,9 @@ const EXIT_BAD_CONFIGURATION = 78;
 
 /** The name of the lock in the run directory. */
 const LOCK_NAME = "control.lock";
-/** The name of the file of brakes there. */
-const BRAKES = "brakes.json";
 
 /** Log lines that wait for a slow reader of standard error; beyond it lines are dropped. */
 const LOG_BYTES_MAX = 16 * 1024 * 1024;
-
-/** A log whose level can be changed. */
-interface ControlLog extends Logger {
-  level: string;
-  /** Writes out what waits. */
-  flush(): void;
-}
 
 /**
  * Runs the control process until it is told to stop. Gives the exit code: 0 after a drain, 69 when something that it
@@ -68,21 +56,34 @@ interface ControlLog extends Logger {
  */
 export async function main(options: MainOptions): Promise<number> {
   const load = () => readFile(options);
+  const predecessor = await findPredecessor(versionOf());
   const read = load();
   if (!read.ok) {
-    for (const problem of read.problems) process.stderr.write(`${problemLine(problem)}\n`);
+    const lines = read.problems.map(problemLine);
+    for (const line of lines) process.stderr.write(`${line}\n`);
+    await predecessor?.fail(`the settings have problems: ${lines.join("; ")}`);
     return EXIT_BAD_CONFIGURATION;
   }
-  const log = openLog(read.settings.logLevel);
+  const { settings } = read;
+  const log = openLog(settings.logLevel);
   process.once("uncaughtException", (error) => crash(log, error));
   process.once("unhandledRejection", (error) => crash(log, error));
+  const service = new ServiceManager(process.env, log);
   await using stack = new AsyncDisposableStack();
   stack.defer(() => log.flush());
   try {
-    return await run({ settings: read.settings, load, log, stack });
+    const ending = await run({ settings, load, log, stack, service, predecessor });
+    await stack.disposeAsync();
+    const { successor, fleet, stay } = ending;
+    const code =
+      successor === null ? 0 : await giveWay({ successor, fleet, service, stay, clock: systemClock, log });
+    if (successor === null) await ending.tellEnd(code);
+    log.flush();
+    return code;
   } catch (error) {
     if (!(error instanceof Unavailable || error instanceof Fault)) throw error;
     log.error({ detail: error.message }, "Crossfade cannot start");
+    await predecessor?.fail(error.message);
     return EXIT_UNAVAILABLE;
   }
 }
@@ -90,140 +91,87 @@ export async function main(options: MainOptions): Promise<number> {
 /** Something outside that a start needs is not to be had. */
 class Unavailable extends Error {}
 
-/** What a run needs before anything is built. */
-interface RunParts {
-  readonly settings: Settings;
-  readonly load: () => ReturnType<typeof readSettings>;
-  readonly log: ControlLog;
-  readonly stack: AsyncDisposableStack;
+/** How a run ended, and what is left to do when everything else is closed. */
+interface Ending extends Pick<GivingWay, "fleet" | "stay"> {
+  /** Who takes over; null when it was told to stop. */
+  readonly successor: Successor | null;
+  /** Tells a process that stays for others how this one ends. */
+  tellEnd(code: number): Promise<void>;
 }
 
-async function run(parts: RunParts): Promise<number> {
-  const { settings, log, stack } = parts;
-  takeLock(settings.runDir, stack);
+async function run(parts: RunParts): Promise<Ending> {
+  const { settings, log, stack, service, predecessor } = parts;
+  if (predecessor === null) takeLock(settings.runDir, stack);
+  const unfit = predecessor === null ? null : unfitSettings(settings, predecessor);
+  if (unfit !== null) throw new Unavailable(unfit);
   const open = openStore({ settings, clock: systemClock, log });
   stack.defer(() => open.close());
   const control = assemble(parts, open);
-  const { fleet, publisher, members, reloader, journal, seeding } = control;
-  if (open.guard === null && settings.table !== null) {
+  const { fleet, publisher, members, reloader, journal, seeding, upgrade, stay, charge } = control;
+  // A successor finds the table that is served, or none: it must not take a store that lost its table for a new one.
+  if (predecessor === null && open.guard === null && settings.table !== null) {
     await seedFile(settings.table, { ...seeding, store: open.store, log });
   }
   const tokens = () => reloader.settings.admin.tokens;
   const { store } = open;
-  const shown = { ...control, store, storeInfo: open.info, tokens, clock: systemClock, log };
-  const admin = await listen(buildAdmin(shown), settings);
-  stack.defer(() => admin.close());
+  const { pid } = process;
+  const shown = { ...control, store, storeInfo: open.info, tokens, pid, clock: systemClock, log };
+  const app = buildAdmin(shown);
+  const socket = (predecessor && inheritedAdmin(settings, predecessor)) ?? (await bind(settings));
+  const serve = async (): Promise<AdminListener> => {
+    const listener = await listenAdmin(app, settings.admin, socket);
+    stack.defer(() => listener.close());
+    charge.take(listener);
+    return listener;
+  };
+  if (predecessor === null) await serve();
   await publisher.start();
   // Not waited for: a store that is away must not delay the start.
-  void members.start();
+  if (predecessor === null) void members.start();
   const start = await fleet.start();
   if (!start.ok) throw new Unavailable(start.detail);
-  const url = `http://${bracketed(settings.admin.host)}:${admin.port}`;
-  const { version } = control;
+  let tellEnd: Ending["tellEnd"] = () => Promise.resolve();
+  if (predecessor !== null) {
+    await comeUp(parts, control, predecessor);
+    await serve();
+    void members.start();
+    tellEnd = await takeOverStay(predecessor);
+    predecessor.serve();
+  }
+  present(parts, control);
+  const stops = { fleet, publisher, reloader, upgrade, service, journal };
+  const successor = await untilStopped({ ...stops, clock: systemClock, log });
+  return { successor, fleet, stay, tellEnd };
+}
+
+/** Serves beside the control process before until that has released everything, and takes what must be taken first. */
+async function comeUp(
+  { settings, stack, log }: RunParts,
+  { fleet, publisher, brakes, journal, version }: Control,
+  predecessor: Predecessor,
+): Promise<void> {
+  const fault = await untilServing({ fleet, publisher }, predecessor);
+  if (fault !== null) throw new Unavailable(fault);
+  await predecessor.released();
+  const lock = await untilTaken(() => acquireLock(join(settings.runDir, LOCK_NAME)));
+  if (lock === null) throw new Unavailable(`another Crossfade took the lock of ${settings.runDir}`);
+  stack.defer(() => lock.release());
+  brakes.reload();
+  publisher.republish();
+  fleet.takeCharge();
+  journal.append("upgrade.done", { pid: process.pid, version });
+  log.info({ version }, "took over from the control process before");
+}
+
+/** Says that it runs: in the log, and to a service manager. */
+function present({ settings, service, log }: RunParts, { fleet, publisher, charge, version }: Control): void {
+  const url = `http://${bracketed(settings.admin.host)}:${charge.admin().port}`;
   const { workers } = settings;
   const facts = { listen: fleet.addresses(), admin: url, version, workers, pid: process.pid };
-  announce({ fleet, publisher, log, facts });
+  announce({ fleet, publisher, service, log, facts });
   if (settings.admin.tokens.length === 0) {
     log.warn({ admin: url }, "the admin API has no tokens: whoever is on this machine can change the table");
   }
-  return untilStopped({ fleet, publisher, reloader, journal, clock: systemClock, log });
-}
-
-/** The pieces of the control process, each built once and handed down to those that need it. */
-function assemble({ settings, load, log, stack }: RunParts, open: OpenStore) {
-  const { store, guard, registry } = open;
-  const clock = systemClock;
-  const version = versionOf();
-  const above = () => members.appliedElsewhere();
-  const guarding = guard === null ? {} : { known: () => guard.known, reseed: { guard, above } };
-  const commands = new Commands(store, { clock, ...guarding });
-  const seeding: SeedParts = { commands, registry, id: settings.instance };
-  const journal = new Journal(clock);
-  const sampler = new Sampler(clock);
-  const fleet = new Fleet({
-    listen: settings.listen,
-    workers: settings.workers,
-    socketPath: join(settings.runDir, CONTROL_SOCKET),
-    version,
-    workerFile: fileURLToPath(new URL("./plane/worker.ts", import.meta.url)),
-    plane: settings.plane,
-    pace: PACE,
-    clock,
-    log,
-    journal,
-    sampler,
-  });
-  const warnings = () => open.info().warnings;
-  const ofGuard = guard === null ? {} : shared(guard, settings.table, seeding);
-  const brakes = new Brakes(join(settings.runDir, BRAKES), log);
-  const publisher = new Publisher({ store, fleet, clock, log, journal, brakes, warnings, ...ofGuard });
-  stack.defer(() => publisher.stop());
-  const own = ownInstance({ fleet, publisher });
-  const runId = systemRandom().id();
-  const { instance: id } = settings;
-  const me = { registry, id, run: runId, pid: process.pid, version, own };
-  const members = new Members({ ...me, sampler, clock, log, journal });
-  stack.defer(() => members.stop());
-  const leads = () => isFirst(members);
-  const storeOk = () => publisher.served().fault === null;
-  const acts = { publisher, commands, brakes, leads, storeOk, askGate };
-  const instance = settings.instance;
-  const comparing = { store: open.comparisons, totals: sampler.comparisons, publisher, instance, clock, log };
-  const comparisons = new Comparisons(comparing);
-  stack.defer(() => comparisons.stop());
-  const rollouts = new Rollouts({ sampler, ...acts, comparisons, clock, log, journal });
-  stack.defer(() => rollouts.stop());
-  const ticker = setInterval(() => {
-    sampler.tick();
-    comparisons.tick();
-    rollouts.tick();
-  }, TICK_MS);
-  stack.defer(() => clearInterval(ticker));
-  const reloader = new Reloader({ settings, load, fleet, journal, log });
-  const shown = {
-    commands,
-    journal,
-    sampler,
-    fleet,
-    publisher,
-    members,
-    rollouts,
-    comparisons,
-    brakes,
-    version,
-  };
-  return { ...shown, seeding, reloader };
-}
-
-/** Gives an empty file the table of the settings. One that has a table keeps it: it may be newer than the settings. */
-async function seedFile(
-  table: Document,
-  parts: SeedParts & { readonly store: RouteStore; readonly log: Logger },
-): Promise<void> {
-  const stored = await parts.store.read();
-  if (stored !== null) {
-    const facts = { revision: stored.revision };
-    return parts.log.info(facts, "the store has a table; the one in the settings file is not used");
-  }
-  await seedStore(table, parts);
-}
-
-/** How the publisher gets on with a store that may be away, or lose its table. */
-function shared(
-  guard: GuardedStore,
-  table: Document | null,
-  seeding: SeedParts,
-): Pick<PublisherParts, "fallback" | "seed"> {
-  const fallback = () => guard.known;
-  return table === null ? { fallback } : { fallback, seed: () => seedStore(table, seeding) };
-}
-
-/** Whether this instance moves plans on: the first of those that serve, by their names. */
-function isFirst(members: Members): boolean {
-  const serving = members
-    .instances()
-    .filter(({ isUnknown, status }) => !isUnknown && status?.state === "serving");
-  return serving[0]?.isSelf === true;
 }
 
 function readFile({ configPath, flags }: MainOptions): ReturnType<typeof readSettings> {
@@ -264,9 +212,9 @@ function takeLock(runDir: string, stack: AsyncDisposableStack): void {
   stack.defer(() => lock.release());
 }
 
-async function listen(app: ReturnType<typeof buildAdmin>, { admin }: Settings): Promise<AdminListener> {
+async function bind({ admin }: Settings): Promise<AdminSocket> {
   try {
-    return await listenAdmin(app, admin);
+    return await bindAdmin(admin);
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     throw new Unavailable(
@@ -279,27 +227,29 @@ async function listen(app: ReturnType<typeof buildAdmin>, { admin }: Settings): 
 function announce(parts: {
   fleet: Fleet;
   publisher: Publisher;
+  service: ServiceManager;
   log: Logger;
   facts: Record<string, unknown>;
 }): void {
-  const { fleet, publisher, log, facts } = parts;
+  const { fleet, publisher, service, log, facts } = parts;
   const { ready, reason } = publisher.readiness();
-  if (ready) return log.info(facts, "ready");
+  const tell = (): void => {
+    log.info(facts, "ready");
+    void service.ready("serving");
+  };
+  if (ready) return tell();
   log.info({ ...facts, reason }, "started, not ready yet");
+  // Whoever starts it must be able to send it its first table.
+  if (publisher.served().revision === 0) void service.ready(reason);
   const unwatch = fleet.watch(() => {
     if (!publisher.readiness().ready) return;
     unwatch();
-    log.info(facts, "ready");
+    tell();
   });
 }
 
 function bracketed(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
-}
-
-function versionOf(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 if (import.meta.main) {

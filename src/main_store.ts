@@ -112,6 +112,19 @@ export async function seedStore(table: Document, { commands, registry, id }: See
   throw new Fault("STORE_UNAVAILABLE", `the table of the settings cannot be stored: ${outcome.detail}`);
 }
 
+/** Gives an empty file the table of the settings. One that has a table keeps it: it may be newer than the settings. */
+export async function seedFile(
+  table: Document,
+  parts: SeedParts & { readonly store: RouteStore; readonly log: Logger },
+): Promise<void> {
+  const stored = await parts.store.read();
+  if (stored !== null) {
+    const facts = { revision: stored.revision };
+    return parts.log.info(facts, "the store has a table; the one in the settings file is not used");
+  }
+  await seedStore(table, parts);
+}
+
 async function refuseLostTable(registry: InstanceRegistry, id: string): Promise<void> {
   const until = Promise.withResolvers<void>();
   setTimeout(until.resolve, LOST_TABLE_MS);

@@ -1,6 +1,7 @@
 /** SIGHUP: the settings file is read again; what is valid takes effect, what is not changes nothing. */
 import type { Logger } from "./base/logger.ts";
 import type { EventSink } from "./control/fleet_news.ts";
+import type { WorkerLimits } from "./control/roster.ts";
 import { restartNeeded, type readSettings, type Settings } from "./settings.ts";
 import { problemLine } from "./settings_file.ts";
 import type { PlaneOptions } from "./shared/messages.ts";
@@ -13,7 +14,7 @@ export interface ReloaderParts {
   /** Those of the start. */
   readonly settings: Settings;
   readonly load: () => ReturnType<typeof readSettings>;
-  readonly fleet: { configure(options: PlaneOptions): void };
+  readonly fleet: { configure(options: PlaneOptions, limits: WorkerLimits): void };
   readonly journal: EventSink;
   readonly log: Logger & { level: string };
 }
@@ -41,7 +42,7 @@ export class Reloader {
     // Compared with the start: what needed a restart then still does, however often the file is read.
     const keys = restartNeeded(this.#parts.settings, read.settings);
     this.settings = read.settings;
-    fleet.configure(read.settings.plane);
+    fleet.configure(read.settings.plane, read.settings.workerLimits);
     log.level = read.settings.logLevel;
     if (keys.length > 0) log.warn({ keys }, "these settings have changed and take effect after a restart");
     journal.append("settings.reloaded", { restart_needed: keys });

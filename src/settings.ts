@@ -1,8 +1,8 @@
 /** Flags, environment and file to Settings; everything wrong with them is reported at once. */
-import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
+import type { WorkerLimits } from "./control/roster.ts";
 import type { ListenAddress } from "./control/sockets.ts";
 import { inspectDocument } from "./domain/document.ts";
 import { closed, examineKeys, isMap } from "./domain/examine.ts";
@@ -28,11 +28,9 @@ import {
   type ParsedFile,
 } from "./settings_file.ts";
 import {
-  WORKERS_MAX,
   adminAddressSchema,
   logLevelSchema,
   readOverrides,
-  workersSchema,
   type Override,
   type Overrides,
   type SettingsInput,
@@ -46,6 +44,7 @@ import {
   storeSchema,
   type StoreSettings,
 } from "./settings_store.ts";
+import { readWorkers, workersSchema } from "./settings_workers.ts";
 import { writeListening, type PlaneOptions } from "./shared/messages.ts";
 
 /** A token of the admin API. Only the hash of its secret is known: SHA-256 in lower-case hexadecimal. */
@@ -62,6 +61,8 @@ export interface Settings {
   readonly admin: { readonly host: string; readonly port: number; readonly tokens: readonly AdminToken[] };
   /** How many worker processes. */
   readonly workers: number;
+  /** What makes one of them be replaced. */
+  readonly workerLimits: WorkerLimits;
   /** Where the control socket and the files of the running program are. */
   readonly runDir: string;
   /** By what this instance is told from others at the same store. */
@@ -135,8 +136,12 @@ export const settingsSchema = closed({
   table: z.unknown().optional(),
 });
 
-/** The settings file with a store that is still to be read. */
-const settingsOutline = closed({ ...settingsSchema.shape, store: z.unknown().optional() });
+/** The settings file with a store and workers that are still to be read. */
+const settingsOutline = closed({
+  ...settingsSchema.shape,
+  store: z.unknown().optional(),
+  workers: z.unknown().optional(),
+});
 
 type FileKeys = Partial<z.output<typeof settingsOutline>>;
 
@@ -225,15 +230,16 @@ function readKeys(
       `the path has at most ${room} bytes, because a socket is made there; set a shorter one`,
     );
   }
-  const workers = overrides.workers?.value ?? keys.workers;
+  const workers = readWorkers(keys.workers, overrides.workers?.value, findings);
   const logLevel = overrides.logLevel?.value ?? keys.log?.level;
   if (admin === null || plane === null || store === null) return null;
-  if (workers === undefined || logLevel === undefined) return null;
+  if (workers === null || logLevel === undefined) return null;
   return {
     fileName: input.fileName,
     listen,
     admin,
-    workers: workers === "auto" ? Math.min(WORKERS_MAX, availableParallelism()) : workers,
+    workers: workers.count,
+    workerLimits: workers.limits,
     runDir,
     instance: keys.instance ?? instanceOf(runDir),
     store,

@@ -24,10 +24,14 @@ export function readHostPort(text: string): Reading<HostPort> {
   return { ok: true, value: { host: withoutBrackets(host), port } };
 }
 
-/** Reads `host:port` or `unix:PATH`. */
+/** Reads `host:port`, `unix:PATH`, or `fd:NAME` for a socket that the program is started with. */
 export function readListenAddress(text: string): Reading<ListenAddress> {
   if (text.startsWith("fd:")) {
-    return { ok: false, fault: `"${shorten(text)}": inherited sockets are not supported by this version` };
+    const name = text.slice("fd:".length);
+    const fault = "name the socket as LISTEN_FDNAMES does, or by its number: fd:web, fd:3";
+    return /^[\w.@-]{1,255}$/.test(name)
+      ? { ok: true, value: { kind: "inherited", name, text } }
+      : { ok: false, fault };
   }
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
@@ -49,6 +53,7 @@ export function isLoopback(host: string): boolean {
 /** Whether both listen at the same place. Any free port is a new one every time. */
 export function isSameAddress(a: ListenAddress, b: ListenAddress): boolean {
   if (a.kind === "unix") return b.kind === "unix" && a.path === b.path;
+  if (a.kind === "inherited") return b.kind === "inherited" && a.name === b.name;
   return b.kind === "tcp" && a.port !== 0 && a.host === b.host && a.port === b.port;
 }
 

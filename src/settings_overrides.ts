@@ -5,9 +5,7 @@ import { Findings } from "./domain/problems.ts";
 import { text } from "./domain/schema_parts.ts";
 import { faultOf, readHostPort } from "./settings_address.ts";
 import { problemElsewhere, type FileProblem } from "./settings_file.ts";
-
-/** The most worker processes. */
-export const WORKERS_MAX = 256;
+import { workerCountSchema } from "./settings_workers.ts";
 
 const DRY_RUN_SECRET = "CROSSFADE_DRY_RUN_SECRET";
 const SECRET_CHARS_MIN = 16;
@@ -31,16 +29,6 @@ export interface SettingsInput {
 
 /** Where the admin API is. */
 export const adminAddressSchema = text(faultOf(readHostPort));
-
-const workersError = `write auto or a whole number from 1 to ${WORKERS_MAX}`;
-/** How many workers. */
-export const workersSchema = z.union(
-  [
-    z.literal("auto"),
-    z.int({ error: workersError }).min(1, { error: workersError }).max(WORKERS_MAX, { error: workersError }),
-  ],
-  { error: workersError },
-);
 
 /** How much the program says of itself. */
 export const logLevelSchema = z.enum(["debug", "info", "warn", "error"]);
@@ -83,7 +71,7 @@ export function readOverrides({ env, flags }: SettingsInput, problems: FileProbl
       ["--admin-address", flags.adminAddress],
       ["CROSSFADE_ADMIN_ADDRESS", env["CROSSFADE_ADMIN_ADDRESS"]],
     ]),
-    workers: read(workersSchema, "/workers", [
+    workers: read(workerCountSchema, "/workers", [
       ["--workers", flags.workers],
       ["CROSSFADE_WORKERS", env["CROSSFADE_WORKERS"]],
     ]),

@@ -1,7 +1,9 @@
-/** Signals: what each one does to a running control process, until it is told to stop and every worker has drained. */
+/** Signals: what each one does to a running control process, until it stops, leaves, or another one takes over. */
 import type { Clock } from "./base/clock.ts";
 import type { Logger } from "./base/logger.ts";
 import type { EventSink } from "./control/fleet_news.ts";
+import type { Successor, Upgrade } from "./control/upgrade.ts";
+import type { ServiceManager } from "./service_manager.ts";
 import type { DrainOptions } from "./shared/messages.ts";
 
 /**
@@ -22,19 +24,23 @@ export interface StopParts {
     readonly settings: { readonly plane: { readonly drain: DrainOptions } };
     reload(): void;
   };
+  readonly upgrade: Pick<Upgrade, "begin" | "cancel" | "succeeded">;
+  readonly service: Pick<ServiceManager, "ready" | "reloading" | "stopping">;
   readonly journal: EventSink;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
- * Answers signals until the fleet has drained or was let go. Gives exit code 0.
+ * Answers signals until the fleet has drained or was let go, or another control process has come up to take over.
+ * Gives that one, or null.
  *
  * SIGTERM, SIGINT: not ready any more, then drain; again: cut what is still open. SIGHUP: read the settings again.
  * SIGQUIT: only this process ends; the workers serve on, and the next start with the same run_dir takes them over.
+ * SIGUSR2: start the program on disk, and hand over to it if it comes up.
  */
-export async function untilStopped(parts: StopParts): Promise<number> {
-  const { fleet, publisher, reloader, journal, clock, log } = parts;
+export async function untilStopped(parts: StopParts): Promise<Successor | null> {
+  const { fleet, publisher, reloader, upgrade, service, journal, clock, log } = parts;
   const drained = Promise.withResolvers<void>();
   let toldAtMs: number | null = null;
   let isDrained = false;
@@ -42,6 +48,8 @@ export async function untilStopped(parts: StopParts): Promise<number> {
     const now = toldAtMs !== null;
     if (isDrained || (toldAtMs !== null && clock.nowMs() - toldAtMs < ECHO_MS)) return;
     toldAtMs ??= clock.nowMs();
+    upgrade.cancel("the one before was told to stop");
+    void service.stopping();
     const options = reloader.settings.plane.drain;
     publisher.drain();
     journal.append("draining", { signal, now, deadline_ms: now ? 0 : options.deadlineMs });
@@ -49,20 +57,30 @@ export async function untilStopped(parts: StopParts): Promise<number> {
     fleet.drain(options, now).then(drained.resolve, drained.reject);
   };
   const reload = (): void => {
-    if (toldAtMs === null) reloader.reload();
+    if (toldAtMs !== null) return;
+    void service.reloading().then(() => {
+      reloader.reload();
+      return service.ready("settings reloaded");
+    });
+  };
+  const exchange = (signal: NodeJS.Signals): void => {
+    if (toldAtMs === null) void upgrade.begin(signal);
   };
   const leave = (signal: NodeJS.Signals): void => {
     if (toldAtMs !== null) return;
     toldAtMs = clock.nowMs();
     isDrained = true;
+    upgrade.cancel("the one before was told to leave");
     journal.append("leaving", { signal });
     log.info({ signal }, "leaving the workers to the next start");
     fleet.close().then(drained.resolve, drained.reject);
   };
   process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", reload).on("SIGQUIT", leave);
-  await drained.promise;
+  process.on("SIGUSR2", exchange);
+  const successor = await Promise.race([drained.promise.then(() => null), upgrade.succeeded]);
   // The signals stay caught: one more must not end what is closed in order now.
   isDrained = true;
-  log.info({}, "stopped");
-  return 0;
+  toldAtMs ??= clock.nowMs();
+  if (successor === null) log.info({}, "stopped");
+  return successor;
 }

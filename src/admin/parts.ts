@@ -10,6 +10,7 @@ import type { Members } from "../control/members.ts";
 import type { Publisher } from "../control/publisher.ts";
 import type { Rollouts } from "../control/rollouts.ts";
 import type { Sampler } from "../control/sampler.ts";
+import type { Upgrade } from "../control/upgrade.ts";
 import type { StoreStatus } from "../store/guard.ts";
 import type { RouteStore } from "../store/store.ts";
 import type { AdminToken } from "./access.ts";
@@ -29,7 +30,8 @@ export interface AdminParts {
   readonly store: Pick<RouteStore, "at" | "history">;
   readonly journal: Journal;
   readonly sampler: Sampler;
-  readonly fleet: Pick<Fleet, "status">;
+  readonly fleet: Pick<Fleet, "status" | "addresses" | "recycle">;
+  readonly upgrade: Pick<Upgrade, "begin">;
   readonly members: Pick<Members, "waitApplied" | "instances" | "counted" | "warnings">;
   readonly rollouts: Pick<Rollouts, "verdict" | "rollbacks" | "warnings">;
   readonly comparisons: Pick<Comparisons, "of" | "own" | "warnings" | "isProvenBelow">;
@@ -39,5 +41,7 @@ export interface AdminParts {
   readonly tokens: () => readonly AdminToken[];
   readonly clock: Clock;
   readonly version: string;
+  /** Of this process. */
+  readonly pid: number;
   readonly log: Logger;
 }

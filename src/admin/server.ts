@@ -1,6 +1,7 @@
 /** The admin surface: who may come in, the endpoints, and the listener that serves them. */
 import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { lookup } from "node:dns/promises";
+import { BoundSocket, isIP, type AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { Fault } from "../base/fault.ts";
@@ -125,17 +126,34 @@ const SILENCE_MS = 90_000;
 /** How long answers that are under way may take when the listener closes. */
 const CLOSE_GRACE_MS = 2_000;
 
+/** A bound socket for the listener: made here, or inherited as a descriptor. */
+export type AdminSocket = BoundSocket | { readonly inherited: number };
+
+/** Binds the address, without listening yet. Rejects with the system's error when that is not possible. */
+export async function bindAdmin(address: {
+  readonly host: string;
+  readonly port: number;
+}): Promise<AdminSocket> {
+  const host = isIP(address.host) ? address.host : (await lookup(address.host)).address;
+  return new BoundSocket({ host, port: address.port });
+}
+
 /** A listener that is open. `close` may be called again and never takes longer than its grace. */
 export interface AdminListener {
   readonly port: number;
+  /** Its descriptor, for another process. */
+  readonly fd: number;
   close(): Promise<void>;
 }
 
-/** Serves the app. Rejects with the system's error when the address cannot be bound. */
+/** Serves the app on a bound socket, or binds the address. Rejects with the system's error when it cannot. */
 export async function listenAdmin(
   app: Pick<AdminApp, "fetch">,
   address: { readonly host: string; readonly port: number },
+  bound?: AdminSocket,
 ): Promise<AdminListener> {
+  const socket = bound ?? (await bindAdmin(address));
+  const fd = "inherited" in socket ? socket.inherited : socket.fd();
   const closing = new AbortController();
   const serve = getRequestListener(
     (request, env) =>
@@ -165,10 +183,11 @@ export async function listenAdmin(
     });
     void serve(request, response);
   });
-  await listening(server, address);
+  await listening(server, socket);
   let closed: Promise<void> | null = null;
   return {
     port: (server.address() as AddressInfo).port,
+    fd,
     close() {
       closed ??= close(server, open, closing);
       return closed;
@@ -176,10 +195,10 @@ export async function listenAdmin(
   };
 }
 
-function listening(server: Server, address: { readonly host: string; readonly port: number }): Promise<void> {
+function listening(server: Server, socket: AdminSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: address.host, port: address.port }, () => {
+    server.listen("inherited" in socket ? { fd: socket.inherited } : socket, () => {
       server.off("error", reject);
       resolve();
     });

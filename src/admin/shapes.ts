@@ -204,6 +204,10 @@ const workerStatus = z.strictObject({
   restarts: count,
   rss_bytes: count,
   loop_utilization: z.number().min(0).max(1),
+  replaced_because: z
+    .string()
+    .optional()
+    .meta({ description: "It serves until its successor does, then it drains; why" }),
 });
 
 const instanceStatus = z.strictObject({
@@ -307,11 +311,21 @@ export const shapes = {
   FleetAnswer: z.strictObject({
     revision,
     version: z.string(),
+    pid: count.meta({ description: "The control process that answers" }),
+    listen: z.array(z.string()).meta({ description: "Where requests come in" }),
     instance: z.string().meta({ description: "The instance that answers; version and workers are its own" }),
     workers: z.array(workerStatus),
     instances: z
       .array(instanceStatus)
       .meta({ description: "All instances of the store, in the order of ids" }),
+  }),
+  RecycleAnswer: z.strictObject({
+    workers: z.array(z.strictObject({ worker: count, pid: count })),
+  }),
+  UpgradeAnswer: z.strictObject({
+    pid: count,
+    version: z.string(),
+    after_ms: milliseconds.meta({ description: "From the call until its workers served" }),
   }),
   Live: z.strictObject({ live: z.literal(true) }),
   Ready: z.strictObject({

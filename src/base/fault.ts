@@ -324,6 +324,14 @@ export const FAULTS = {
     "",
     "The store holds no table, an older one or a stranger's; an operator must say which one counts",
   ),
+  UPGRADE_FAILED: row(
+    "internal",
+    500,
+    "never",
+    "error",
+    "",
+    "The new control process did not come up; the one before and its workers carry on",
+  ),
   NOT_READY: row("internal", 503, "if-safe", "warn", "", "Crossfade is not ready to serve"),
 } as const satisfies Record<string, FaultRow>;
 

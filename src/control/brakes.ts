@@ -30,6 +30,12 @@ export class Brakes {
   constructor(path: string, log: Logger) {
     this.#path = path;
     this.#log = log;
+    this.reload();
+  }
+
+  /** Those that are on by the file: another control process may have changed it. */
+  reload(): void {
+    this.#brakes.clear();
     for (const brake of this.#read()) this.#brakes.set(brake.route, brake);
   }
 

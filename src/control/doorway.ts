@@ -1,5 +1,6 @@
 /** The control socket: where workers connect and say hello. */
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { dirname } from "node:path";
@@ -17,56 +18,84 @@ const CONNECTIONS_MAX = 4_096;
 /** The kernel's bound for the path of a Unix socket on Linux (sockaddr_un), less its final zero. */
 const UNIX_PATH_BYTES_MAX = 107;
 
+/** A socket is bound under this extra name and then moved over its real one: that takes the path in one step. */
+const NEW_SUFFIX = ".n";
+
 /** Who lets workers in. Gives whoever hears the worker from then on. */
 export type Receive = (hello: Hello, channel: ControlChannel) => ChannelEvents<WorkerMessage>;
 
 /** The open control socket. */
 export class Doorway {
-  readonly #server: Server;
+  readonly #path: string;
+  readonly #receive: Receive;
   readonly #sockets = new Set<Socket>();
+  #server: Server | null = null;
+  /** Of the socket at the path while it is this one's. */
+  #inode: bigint | null = null;
 
-  private constructor(server: Server) {
-    this.#server = server;
+  private constructor(path: string, receive: Receive) {
+    this.#path = path;
+    this.#receive = receive;
   }
 
   /**
-   * Listens at a path whose directory only this user can enter. A socket left there by an earlier run is replaced:
-   * the caller holds the lock that makes it the only control process.
+   * Listens at a path whose directory only this user can enter. A socket that is there is replaced: the caller holds
+   * the lock that makes it the only control process, or is about to take over from the one that does, whose channels
+   * stay open.
    */
   static async open(path: string, receive: Receive): Promise<Doorway> {
-    if (Buffer.byteLength(path) > UNIX_PATH_BYTES_MAX) {
+    if (Buffer.byteLength(path + NEW_SUFFIX) > UNIX_PATH_BYTES_MAX) {
       throw new Error(`${path} is too long for a Unix socket: choose a shorter run_dir`);
     }
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    rmSync(path, { force: true });
-    const server = createServer();
-    server.maxConnections = CONNECTIONS_MAX;
-    const doorway = new Doorway(server);
-    server.on("connection", (socket) => doorway.#greet(socket, receive));
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ path }, resolve);
-    });
-    chmodSync(path, 0o600);
+    const doorway = new Doorway(path, receive);
+    await doorway.#listen();
     return doorway;
+  }
+
+  /** Takes the path back from a process that took it and has ended. */
+  async reopen(): Promise<void> {
+    if (this.#isAtPath()) return;
+    this.#server?.close();
+    await this.#listen();
   }
 
   /** Closes the socket and every channel. */
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    if (this.#server === null) resolve();
+    this.#server?.close(() => resolve());
+    if (this.#isAtPath()) rmSync(this.#path, { force: true });
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
-  #greet(socket: Socket, receive: Receive): void {
+  async #listen(): Promise<void> {
+    const bound = this.#path + NEW_SUFFIX;
+    rmSync(bound, { force: true });
+    const server = createServer((socket) => this.#greet(socket));
+    this.#server = server;
+    server.maxConnections = CONNECTIONS_MAX;
+    server.listen({ path: bound });
+    await once(server, "listening");
+    chmodSync(bound, 0o600);
+    renameSync(bound, this.#path);
+    this.#inode = lstatSync(this.#path, { bigint: true }).ino;
+  }
+
+  #isAtPath(): boolean {
+    return lstatSync(this.#path, { bigint: true, throwIfNoEntry: false })?.ino === this.#inode;
+  }
+
+  #greet(socket: Socket): void {
     this.#sockets.add(socket);
     let owner: ChannelEvents<WorkerMessage> | null = null;
     const channel: Channel<ControlMessage> = openChannel<WorkerMessage, ControlMessage>(socket, {
-      onMessage(message) {
+      onMessage: (message) => {
         if (owner !== null) return owner.onMessage(message);
         if (!isHello(message)) return channel.close("the peer did not say hello");
         clearTimeout(deadline);
-        owner = receive(message, channel);
+        owner = this.#receive(message, channel);
       },
       onClose: (cause) => {
         clearTimeout(deadline);

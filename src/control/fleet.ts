@@ -1,50 +1,28 @@
 /** The fleet: binds the sockets or takes over who holds them; starts, watches, replaces and drains workers. */
-import type { Clock } from "../base/clock.ts";
-import type { Logger } from "../base/logger.ts";
+import { assert } from "../base/fault.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
 import { PROTOCOL, TICK_MS } from "../shared/messages.ts";
 import type { DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
+import { Crew } from "./crew.ts";
 import { Doorway } from "./doorway.ts";
+import type { FleetParts, FleetStart } from "./fleet_parts.ts";
 import { FleetNews } from "./fleet_news.ts";
-import type { EventSink } from "./fleet_news.ts";
-import { startWorker } from "./process.ts";
-import { countedMs, overdueCause, receive } from "./roster.ts";
-import type { Hello, Pace } from "./roster.ts";
-import type { Sampler } from "./sampler.ts";
+import type { Named } from "./fleet_news.ts";
+import { Foothold } from "./foothold.ts";
+import { countedMs, goneByMs, overdueCause, receive } from "./roster.ts";
+import type { Hello, WorkerLimits } from "./roster.ts";
+import { Lending } from "./lending.ts";
+import { Rotation } from "./rotation.ts";
 import { Slots } from "./slots.ts";
-import { bindSockets, removePaths } from "./sockets.ts";
-import type { ListenAddress, ListeningSockets } from "./sockets.ts";
+import { Staffing } from "./staffing.ts";
+import { removePaths } from "./sockets.ts";
 import { takeOver } from "./takeover.ts";
 import { WorkerLink } from "./worker_link.ts";
 import type { LinkEvents, Origin, WorkerStatus } from "./worker_link.ts";
 
+export type { FleetParts, FleetStart } from "./fleet_parts.ts";
 export type { WorkerStatus } from "./worker_link.ts";
-
-/** After the deadline of a drain, what is left is killed this much later. */
-const DRAIN_SLACK_MS = 2_000;
-
-/** What the fleet works with. */
-export interface FleetParts {
-  readonly listen: readonly ListenAddress[];
-  /** How many workers there shall be. */
-  readonly workers: number;
-  /** Where workers reach this process: a Unix socket in a directory of its own. */
-  readonly socketPath: string;
-  /** Crossfade's version, which workers are told and say again in their hello. */
-  readonly version: string;
-  /** The workers' entry file. */
-  readonly workerFile: string;
-  readonly plane: PlaneOptions;
-  readonly pace: Pace;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly journal: EventSink;
-  readonly sampler: Pick<Sampler, "report" | "retire">;
-}
-
-/** What became of a start. `detail` says in the operator's words what is in the way. */
-export type FleetStart = { readonly ok: true } | { readonly ok: false; readonly detail: string };
 
 /**
  * All worker processes of this instance.
@@ -53,29 +31,27 @@ export type FleetStart = { readonly ok: true } | { readonly ok: false; readonly 
  * control process, whose sockets only they have: then a worker is asked to start its sibling. If all of those die at
  * once, the addresses are free and are bound again.
  *
- * Starting: until the addresses are bound or taken over. Running: every slot has a worker, or waits for its back-off.
+ * Starting: until the addresses are bound or taken over. Trying: as running, but another control process is in charge
+ * until `takeCharge`. Running: every slot has a worker, or waits for its back-off.
  * Draining: nobody is replaced any more; left when the last worker is gone. Closed: the end; workers may outlive it.
  */
 export class Fleet {
+  readonly lending: Lending;
   readonly #parts: FleetParts;
   readonly #news: FleetNews;
-  readonly #listen: readonly string[];
+  readonly #foothold: Foothold;
   readonly #slots: Slots;
-  /** Every worker process that is known, by pid: members, and those that leave. */
-  readonly #links = new Map<number, WorkerLink>();
-  /** Who fills each slot. */
-  readonly #members = new Map<number, WorkerLink>();
-  /** Slots for which a worker was asked to start a sibling, and for how long that has not come, in milliseconds. */
-  readonly #awaited = new Map<number, number>();
+  readonly #crew = new Crew();
+  readonly #rotation = new Rotation(this.#crew);
+  readonly #staffing: Staffing;
   readonly #listeners = new Set<() => void>();
   readonly #emptied = Promise.withResolvers<void>();
-  #phase: "starting" | "running" | "draining" | "closed" = "starting";
+  #phase: "starting" | "trying" | "running" | "draining" | "closed" = "starting";
   #doorway: Doorway | null = null;
-  #sockets: ListeningSockets | null = null;
-  #isBinding = false;
   #plane: PlaneOptions;
+  #limits: WorkerLimits;
   #spec: TableSpec | null = null;
-  #order: { readonly options: DrainOptions; readonly now: boolean; readonly killAtMs: number } | null = null;
+  #order: { readonly options: DrainOptions; readonly now: boolean; readonly goneByMs: number } | null = null;
   #ticker: NodeJS.Timeout | null = null;
   #tickedAtMs = 0;
 
@@ -83,56 +59,104 @@ export class Fleet {
     this.#parts = parts;
     this.#news = new FleetNews(parts.journal, parts.log);
     this.#plane = parts.plane;
-    this.#listen = parts.listen.map(({ text }) => text);
+    this.#limits = parts.limits;
+    this.#foothold = new Foothold(parts.listen, parts.log);
     this.#slots = new Slots(parts.workers, parts.clock, parts.pace);
+    this.lending = new Lending({
+      foothold: this.#foothold,
+      crew: this.#crew,
+      slots: parts.workers,
+      onFollowed: () => this.#tell(),
+    });
+    const { workerFile: file, version, socketPath, predecessor } = parts;
+    this.#staffing = new Staffing({
+      slots: this.#slots,
+      crew: this.#crew,
+      foothold: this.#foothold,
+      news: this.#news,
+      program: { file, version },
+      socketPath,
+      askElsewhere: (slot, program) => this.#phase === "trying" && predecessor?.spawn(slot, program) === true,
+      enrol: (slot, pid, origin) => this.#enrol(slot, pid, origin, false),
+      isOpen: () => this.#isStaffed(),
+    });
   }
 
   /** Binds the addresses or takes over who serves them, then starts the workers that are missing. */
   async start(): Promise<FleetStart> {
-    const { clock, pace, listen, socketPath, log } = this.#parts;
-    const first = await bindSockets(listen);
-    if (first.ok) this.#sockets = first.sockets;
-    else if (!first.inUse) return { ok: false, detail: first.detail };
+    const { clock, pace, listen, socketPath, log, inherited, predecessor } = this.#parts;
+    if (predecessor !== undefined) return this.#try();
+    const first = await this.#foothold.bind(inherited);
+    if (!first.ok && !first.inUse) return { ok: false, detail: first.detail };
     // Not before the first attempt to bind: its outcome says whether a worker that comes can be taken over.
     this.#doorway = await Doorway.open(socketPath, (hello, channel) => this.#receive(hello, channel));
     if (!first.ok) {
       log.info({ detail: first.detail }, "waiting for workers of an earlier control process");
-      const takeover = await takeOver({
-        listen,
-        clock,
-        pace,
-        missing: () => this.#missing(),
-      });
+      const missing = () => this.#slots.count() - this.#crew.served().size;
+      const takeover = await takeOver({ listen, clock, pace, missing });
       if (!takeover.ok) {
         await this.close();
         return takeover;
       }
-      this.#sockets = takeover.sockets;
+      this.#foothold.hold(takeover.sockets);
     }
-    this.#phase = "running";
-    this.#tickedAtMs = clock.nowMs();
-    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
-    this.#fill();
+    this.#run("running");
     return { ok: true };
+  }
+
+  /** Starts beside the control process that serves. Its workers keep their channels to it. */
+  async #try(): Promise<FleetStart> {
+    const { inherited, socketPath } = this.#parts;
+    if (inherited.length > 0) {
+      const binding = await this.#foothold.bind(inherited);
+      if (!binding.ok) return { ok: false, detail: binding.detail };
+    }
+    this.#doorway = await Doorway.open(socketPath, (hello, channel) => this.#receive(hello, channel));
+    this.#run("trying");
+    return { ok: true };
+  }
+
+  #run(phase: "running" | "trying"): void {
+    this.#phase = phase;
+    this.#tickedAtMs = this.#parts.clock.nowMs();
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#staffing.fill();
+  }
+
+  /** From now on this is the only control process: workers of the one before are received, and drained. */
+  takeCharge(): void {
+    assert(this.#phase === "trying", "there was another one in charge");
+    this.#phase = "running";
   }
 
   /** Gives every worker a table: the one it serves is replaced when it has compiled this one. */
   publish(spec: TableSpec): void {
     this.#spec = spec;
-    for (const link of this.#links.values()) link.publish(spec);
+    for (const link of this.#crew.all()) link.publish(spec);
   }
 
-  /** Gives every worker other options. */
-  configure(options: PlaneOptions): void {
+  /** Gives every worker other options, and other limits to all of them. */
+  configure(options: PlaneOptions, limits: WorkerLimits): void {
     this.#plane = options;
-    for (const link of this.#links.values()) link.configure(options);
+    this.#limits = limits;
+    for (const link of this.#crew.all()) link.configure(options);
+  }
+
+  /**
+   * Replaces every worker that serves, one after the other: its successor serves before it drains. Gives those that
+   * will go. `cause` is shown as it is.
+   */
+  recycle(cause: string): Named[] {
+    if (this.#phase !== "running") return [];
+    const wanted = this.#rotation.wish(cause).map(({ worker, pid }) => ({ worker, pid }));
+    this.#news.rotates(wanted, cause);
+    this.#rotate();
+    return wanted;
   }
 
   /** Every worker process, by slot. */
   status(): WorkerStatus[] {
-    return [...this.#links.values()]
-      .map((link) => link.status(this.#slots.restarts(link.worker)))
-      .toSorted((one, other) => one.worker - other.worker || one.pid - other.pid);
+    return this.#crew.status((slot) => this.#slots.restarts(slot));
   }
 
   /**
@@ -140,25 +164,22 @@ export class Fleet {
    * begin to serve with it at any moment.
    */
   followers(): WorkerStatus[] {
-    const followers = new Set(
-      [...this.#links.values()].filter((link) => link.mayServe()).map(({ pid }) => pid),
-    );
-    return this.status().filter(({ pid }) => followers.has(pid));
+    return [...this.#crew.followers((slot) => this.#slots.restarts(slot)), ...this.lending.followers()];
+  }
+
+  /** Takes the control socket back from a new control process that has failed. */
+  async reopenDoorway(): Promise<void> {
+    if (this.#phase !== "closed") await this.#doorway?.reopen();
   }
 
   /** Where clients connect; as the settings say it when only the workers know the rest. */
   addresses(): readonly string[] {
-    return this.#sockets?.addresses() ?? this.#listen;
+    return this.#foothold.addresses();
   }
 
   /** What an operator should look at though requests are served. */
   warnings(): string[] {
-    const refusals = [...this.#links.values()].flatMap(({ worker, pid, refused }) =>
-      refused === null
-        ? []
-        : [`worker ${worker} (pid ${pid}) refused revision ${refused.revision}: ${refused.reason}`],
-    );
-    return [...this.#slots.warnings(), ...refusals];
+    return [...this.#slots.warnings(), ...this.#crew.warnings()];
   }
 
   /** Calls `listener` whenever a worker became ready, answered a table, drains or is gone. Gives what ends it. */
@@ -174,14 +195,11 @@ export class Fleet {
    * deadline, that of WebSockets included, are killed.
    */
   async drain(options: DrainOptions, now: boolean): Promise<void> {
-    const lastMs = Math.max(options.deadlineMs, options.tunnelsMs);
-    const killAtMs = this.#parts.clock.nowMs() + (now ? 0 : lastMs) + DRAIN_SLACK_MS;
     this.#phase = "draining";
-    this.#order = { options, now, killAtMs };
+    this.#order = { options, now, goneByMs: goneByMs(options, now, this.#parts.clock.nowMs()) };
     // The workers accept until their grace is over; a copy that nobody accepts from would let clients hang.
-    this.#sockets?.close();
-    this.#sockets = null;
-    for (const link of this.#links.values()) {
+    this.#foothold.close();
+    for (const link of this.#crew.all()) {
       if (link.version === "") link.kill("the fleet stops");
       else link.drain(options, now);
     }
@@ -195,25 +213,20 @@ export class Fleet {
   async close(): Promise<void> {
     this.#phase = "closed";
     if (this.#ticker !== null) clearInterval(this.#ticker);
-    this.#sockets?.close();
-    this.#sockets = null;
+    this.#foothold.close();
     await this.#doorway?.close();
   }
 
-  /** How many slots nobody serves for, not even an outdated worker. */
-  #missing(): number {
-    const outdated = [...this.#links.values()].filter((link) => link.isOutdated).map(({ worker }) => worker);
-    return this.#slots.count() - new Set([...this.#members.keys(), ...outdated]).size;
-  }
-
   #receive(hello: Hello, channel: ControlChannel): ChannelEvents<WorkerMessage> {
-    const known = this.#links.get(hello.pid);
+    const known = this.#crew.byPid(hello.pid);
+    // A worker that was started for this process has no table yet; any other one belongs to the one in charge.
+    if (this.#phase === "trying" && known === undefined && hello.revision > 0) return turnAway(channel);
     if (known !== undefined) return this.#welcome(known, hello, channel);
     const scene = {
-      listen: this.#listen,
-      ownsSockets: this.#sockets !== null,
-      free: this.#slots.numbers().filter((worker) => !this.#members.has(worker)),
-      awaited: [...this.#awaited.keys()],
+      listen: this.#foothold.listen,
+      ownsSockets: this.#foothold.isHeld(),
+      free: this.#slots.numbers().filter((worker) => !this.#crew.isFilled(worker)),
+      awaited: this.#staffing.awaited(),
     };
     const reception = receive(hello, scene);
     const worker = "worker" in reception ? reception.worker : hello.worker;
@@ -222,17 +235,17 @@ export class Fleet {
     const link = this.#enrol(worker, hello.pid, origin, hello.protocol !== PROTOCOL);
     const greeting = { worker, pid: hello.pid, version: hello.version, revision: hello.revision };
     if (reception.as === "member") {
-      this.#members.set(worker, link);
-      this.#awaited.delete(worker);
+      this.#crew.seat(link);
+      this.#staffing.arrive(worker);
       if (isSibling) this.#news.started(greeting);
       else this.#news.adopted(greeting);
     } else {
       this.#news.met(greeting, reception.as, reception.cause);
     }
-    if (reception.as === "refused") this.#recordDeath(worker, null, null);
+    if (reception.as === "refused") this.#staffing.bury(worker, null, null);
     if (reception.as === "refused" || reception.as === "dismissed") link.drain(this.#promptDrain(), false);
     const events = this.#welcome(link, hello, channel);
-    this.#fill();
+    this.#staffing.fill();
     return events;
   }
 
@@ -249,57 +262,10 @@ export class Fleet {
 
   #enrol(worker: number, pid: number, origin: Origin, isOutdated: boolean): WorkerLink {
     const link = new WorkerLink({ worker, pid, origin, isOutdated, clock: this.#parts.clock }, this.#events);
-    if (pid > 0) this.#links.set(pid, link);
+    this.#crew.add(link);
     link.configure(this.#plane);
     if (this.#spec !== null) link.publish(this.#spec);
     return link;
-  }
-
-  /** Starts a worker for every slot that is free and whose back-off is over. */
-  #fill(): void {
-    if (this.#phase !== "running") return;
-    for (const worker of this.#slots.due()) {
-      if (this.#members.has(worker) || this.#awaited.has(worker)) continue;
-      if (this.#sockets !== null) this.#startChild(worker, this.#sockets);
-      else this.#askForSibling(worker);
-    }
-  }
-
-  #startChild(worker: number, sockets: ListeningSockets): void {
-    const { workerFile, socketPath, version } = this.#parts;
-    const descriptors = sockets.descriptors();
-    const child = startWorker({
-      file: workerFile,
-      worker,
-      version,
-      socketPath,
-      listen: this.#listen,
-      descriptors,
-    });
-    const link = this.#enrol(worker, child.pid, "child", false);
-    this.#members.set(worker, link);
-    this.#news.started(link);
-    void child.ended.then((cause) => link.lose(cause));
-  }
-
-  #askForSibling(worker: number): void {
-    const spawner = [...this.#links.values()].find((link) => link.maySpawn() && link.spawn(worker));
-    if (spawner !== undefined) this.#awaited.set(worker, 0);
-    else if (this.#members.size === 0) void this.#bindAgain();
-  }
-
-  /** Nobody is left who has the sockets, so the addresses are free, or will be in a moment. */
-  async #bindAgain(): Promise<void> {
-    if (this.#isBinding) return;
-    this.#isBinding = true;
-    const binding = await bindSockets(this.#parts.listen);
-    this.#isBinding = false;
-    if (!binding.ok)
-      return this.#parts.log.warn({ detail: binding.detail }, "the addresses cannot be bound yet");
-    if (this.#phase !== "running") return binding.sockets.close();
-    this.#sockets = binding.sockets;
-    this.#awaited.clear();
-    this.#fill();
   }
 
   #tick(): void {
@@ -307,40 +273,45 @@ export class Fleet {
     const nowMs = clock.nowMs();
     const elapsedMs = countedMs(nowMs - this.#tickedAtMs);
     this.#tickedAtMs = nowMs;
-    for (const link of this.#links.values()) {
+    for (const link of this.#crew.all()) {
       link.look();
-      const cause = overdueCause(link.wait(elapsedMs), pace);
+      const cause = overdueCause(link.wait(elapsedMs), pace, this.#limits.heartbeatMs);
       if (cause !== null) {
         if (link.kill(cause)) this.#news.hangs(link, cause);
-      } else if (this.#order !== null && nowMs > this.#order.killAtMs) {
+      } else if (link.isOverdue(nowMs)) {
         link.kill("the deadline of the drain is over");
-      } else if (link.readyAtMs !== null && this.#members.get(link.worker) === link) {
+      } else if (link.readyAtMs !== null && this.#crew.isMember(link)) {
         this.#slots.lives(link.worker, link.readyAtMs);
       }
     }
-    for (const [worker, waitedMs] of this.#awaited) {
-      this.#awaited.set(worker, waitedMs + elapsedMs);
-      if (waitedMs <= pace.startMaxMs && nowMs <= (this.#order?.killAtMs ?? Infinity)) continue;
-      this.#awaited.delete(worker);
-      this.#recordDeath(worker, null, null);
-    }
+    const isOver = nowMs > (this.#order?.goneByMs ?? Infinity);
+    this.#staffing.wait(elapsedMs, isOver ? 0 : pace.startMaxMs);
     this.#settleDrain();
-    this.#fill();
+    this.#rotate();
+    this.#staffing.fill();
   }
 
-  #recordDeath(worker: number, readyAtMs: number | null, pid: number | null): void {
-    const death = this.#slots.died(worker, readyAtMs, pid);
-    if (death === null) return;
-    // Timers may fire a little early.
-    setTimeout(() => this.#fill(), death.backoffMs + 1).unref();
-    if (death.isCrashLoop) this.#news.crashLoop(death.slot, death.backoffMs);
+  /** Begins the next planned replacement, when it is somebody's turn. */
+  #rotate(): void {
+    if (this.#phase !== "running") return;
+    const { pace, clock } = this.#parts;
+    const slots = this.#slots.count();
+    const turn = this.#rotation.next({ slots, limits: this.#limits, pace, nowMs: clock.nowMs() });
+    if (turn === null) return;
+    const { link, cause } = turn;
+    this.#crew.unseat(link);
+    link.replacedBecause = cause;
+    this.#news.replaces(link, cause);
+    this.#staffing.fill();
   }
 
   readonly #events: LinkEvents = {
     onReady: (link) => {
+      const predecessors = this.#crew.predecessors(link.worker);
       this.#news.ready(link, link.appliedRevision, this.#slots.replaced(link.worker));
-      for (const other of this.#links.values()) {
-        if (other.isOutdated && other.worker === link.worker) other.drain(this.#promptDrain(), false);
+      for (const predecessor of predecessors) {
+        if (predecessor.replacedBecause !== null) this.#news.succeeds(link, predecessor);
+        predecessor.drain(this.#promptDrain(), false);
       }
       this.#tell();
     },
@@ -350,10 +321,7 @@ export class Fleet {
       this.#tell();
     },
     onDraining: (link) => {
-      if (this.#members.get(link.worker) === link && this.#phase === "running") {
-        this.#members.delete(link.worker);
-        this.#fill();
-      }
+      if (this.#isStaffed() && this.#crew.unseat(link)) this.#staffing.fill();
       this.#tell();
     },
     onCounters: (link, ...counted) => this.#parts.sampler.report(link.key(), ...counted),
@@ -362,18 +330,22 @@ export class Fleet {
 
   #lose(link: WorkerLink, cause: string): void {
     const { worker, pid } = link;
-    this.#links.delete(pid);
+    // Whoever is left is another control process's, or the next start's.
+    if (this.#phase === "closed") return;
+    const isPredecessor = link.isPredecessor();
+    this.#crew.remove(link);
+    this.#rotation.forget(link);
     this.#parts.sampler.retire(link.key());
-    const isMember = this.#members.get(worker) === link;
-    if (isMember) this.#members.delete(worker);
-    if (isMember && (this.#phase === "running" || this.#phase === "starting")) {
+    const isMember = this.#crew.unseat(link);
+    if (isPredecessor) this.#news.lost(link, cause);
+    else if (isMember && (this.#isStaffed() || this.#phase === "starting")) {
       this.#news.lost(link, cause);
-      this.#recordDeath(worker, link.readyAtMs, pid);
+      this.#staffing.bury(worker, link.readyAtMs, pid);
     } else {
       this.#news.gone(link, cause);
     }
     this.#settleDrain();
-    this.#fill();
+    this.#staffing.fill();
     this.#tell();
   }
 
@@ -382,11 +354,23 @@ export class Fleet {
     return { ...this.#plane.drain, graceMs: 0 };
   }
 
+  /** Whether slots are kept filled. */
+  #isStaffed(): boolean {
+    return this.#phase === "running" || this.#phase === "trying";
+  }
+
   #settleDrain(): void {
-    if (this.#phase === "draining" && this.#links.size + this.#awaited.size === 0) this.#emptied.resolve();
+    const left = this.#crew.all().length + this.#staffing.awaited().length;
+    if (this.#phase === "draining" && left === 0) this.#emptied.resolve();
   }
 
   #tell(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** A worker of the control process that is still in charge: it goes back there. */
+function turnAway(channel: ControlChannel): ChannelEvents<WorkerMessage> {
+  channel.close("another control process is in charge");
+  return { onMessage: () => undefined, onClose: () => undefined };
 }

@@ -54,6 +54,24 @@ export class FleetNews {
     this.#log.info(replacement, "worker replaced");
   }
 
+  /** The workers that are to be replaced one after the other, and why. */
+  rotates(workers: readonly Named[], cause: string): void {
+    this.#journal.append("fleet.recycling", { workers: workers.length, cause });
+    this.#log.info({ workers: workers.length, cause }, "replacing every worker, one after the other");
+  }
+
+  /** A worker that serves on until its successor does. */
+  replaces({ worker, pid }: Named, cause: string): void {
+    this.#journal.append("worker.recycling", { worker, pid, cause });
+    this.#log.info({ worker, pid, cause }, "worker is to be replaced");
+  }
+
+  /** The successor of a planned replacement serves, and the other one drains. */
+  succeeds({ worker, pid }: Named, former: Named): void {
+    this.#journal.append("worker.recycled", { worker, pid, former_pid: former.pid });
+    this.#log.info({ worker, pid, former_pid: former.pid }, "worker serves in place of another");
+  }
+
   refused({ worker, pid }: Named, revision: number, reason: string): void {
     this.#journal.append("table.refused", { worker, pid, revision, reason });
     this.#log.error({ worker, pid, revision, reason }, "worker refused a table");

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { getCompileCacheDir } from "node:module";
+import { ACTIVATION_VARIABLES } from "./activation.ts";
 
 /**
  * How workers run. Bytes that were read live in buffers outside the heap, which are let go only when the young part of
@@ -48,13 +49,19 @@ export function startWorker(start: WorkerStart): StartedWorker {
   return { pid: child.pid ?? 0, ended };
 }
 
-/** The passwords of the store are none of a worker's business. */
-const SECRETS: readonly string[] = ["CROSSFADE_REDIS_URL", "CROSSFADE_REDIS_PASSWORD", "CROSSFADE_TOKEN"];
+/** The passwords of the store are none of a worker's business, nor is who started the control process. */
+const WITHHELD: readonly string[] = [
+  "CROSSFADE_REDIS_URL",
+  "CROSSFADE_REDIS_PASSWORD",
+  "CROSSFADE_TOKEN",
+  "NOTIFY_SOCKET",
+  ...ACTIVATION_VARIABLES,
+];
 
 /** Workers use this process's compile cache from their first file on: it halves the time of their start. */
 function environment(): NodeJS.ProcessEnv {
   const cache = getCompileCacheDir();
-  const kept = Object.entries(process.env).filter(([name]) => !SECRETS.includes(name));
+  const kept = Object.entries(process.env).filter(([name]) => !WITHHELD.includes(name));
   return { ...Object.fromEntries(kept), ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }) };
 }
 

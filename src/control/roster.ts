@@ -1,6 +1,6 @@
 /** Who belongs to the fleet: pure decisions about starting, replacing, backing off and taking over workers. */
 import { PROTOCOL, TICK_MS } from "../shared/messages.ts";
-import type { WorkerMessage } from "../shared/messages.ts";
+import type { DrainOptions, WorkerMessage } from "../shared/messages.ts";
 
 /** How patient the fleet is. All in milliseconds. */
 export interface Pace {
@@ -8,8 +8,8 @@ export interface Pace {
   readonly quickLifeMs: number;
   readonly backoffMinMs: number;
   readonly backoffMaxMs: number;
-  /** Without counters for this long a worker hangs. */
-  readonly quietMaxMs: number;
+  /** A worker that lives less is not replaced for what it needs: its successor would need as much. */
+  readonly limitsAfterMs: number;
   /** A table must be acknowledged in this time. */
   readonly owedMaxMs: number;
   /** A live process may be without its channel for this long. */
@@ -27,13 +27,23 @@ export const PACE: Pace = {
   quickLifeMs: 10_000,
   backoffMinMs: 100,
   backoffMaxMs: 10_000,
-  quietMaxMs: 10_000,
+  limitsAfterMs: 60_000,
   owedMaxMs: 10_000,
   silentMaxMs: 2_000,
   startMaxMs: 20_000,
   takeoverMaxMs: 3_000,
   settleMs: 1_000,
 };
+
+/** What a worker may need before it is replaced. Null: no limit. */
+export interface WorkerLimits {
+  /** Resident memory. */
+  readonly memoryBytesMax: number | null;
+  /** Since it became ready, or was taken over. */
+  readonly ageMsMax: number | null;
+  /** Without counters for this long a worker hangs. */
+  readonly heartbeatMs: number;
+}
 
 /** So many quick deaths in a row are a crash loop. */
 const CRASH_LOOP_DEATHS = 3;
@@ -72,6 +82,15 @@ export function isCrashLooping(slot: Slot): boolean {
   return slot.quickDeaths >= CRASH_LOOP_DEATHS;
 }
 
+/** After the deadline of a drain, what is left is killed this much later. */
+const DRAIN_SLACK_MS = 2_000;
+
+/** When a drain that is ordered at `nowMs` must be over, that of WebSockets included. */
+export function goneByMs(options: DrainOptions, now: boolean, nowMs: number): number {
+  const lastMs = now ? 0 : Math.max(options.deadlineMs, options.tunnelsMs);
+  return nowMs + lastMs + DRAIN_SLACK_MS;
+}
+
 /** For how long a worker has been expected to do something, in milliseconds; 0 when it is not expected to. */
 export interface Waits {
   /** Started, but has never connected; or has a table, but is not ready. */
@@ -85,13 +104,40 @@ export interface Waits {
 }
 
 /** Why a worker must be killed, or null while it keeps its times. */
-export function overdueCause(waits: Waits, pace: Pace): string | null {
+export function overdueCause(waits: Waits, pace: Pace, heartbeatMs: number): string | null {
   if (waits.startingMs > pace.startMaxMs) return `it was not ready within ${pace.startMaxMs} ms`;
   if (waits.silentMs > pace.silentMaxMs)
     return `it lost its channel and did not come back within ${pace.silentMaxMs} ms`;
-  if (waits.quietMs > pace.quietMaxMs) return `it sent no counters for ${pace.quietMaxMs} ms`;
+  if (waits.quietMs > heartbeatMs) return `it sent no counters for ${heartbeatMs} ms`;
   if (waits.owedMs > pace.owedMaxMs) return `it did not acknowledge a table within ${pace.owedMaxMs} ms`;
   return null;
+}
+
+/** Draining workers per slot; beyond them a planned replacement waits until one of them is gone. */
+const DRAINING_PER_SLOT_MAX = 2;
+
+/** Whether so many workers drain already that no other one shall be replaced as planned. */
+export function isCrowded(draining: number, slots: number): boolean {
+  return draining >= DRAINING_PER_SLOT_MAX * slots;
+}
+
+/** Why a worker that has been ready for `livedMs` shall be replaced, or null while it keeps its limits. */
+export function excessCause(
+  worker: { readonly rssBytes: number; readonly livedMs: number },
+  limits: WorkerLimits,
+  pace: Pace,
+): string | null {
+  const { rssBytes, livedMs } = worker;
+  const { memoryBytesMax, ageMsMax } = limits;
+  if (livedMs < pace.limitsAfterMs) return null;
+  if (memoryBytesMax !== null && rssBytes > memoryBytesMax)
+    return `it uses ${inMebibytes(rssBytes)} MiB of memory; ${inMebibytes(memoryBytesMax)} MiB are allowed`;
+  if (ageMsMax !== null && livedMs > ageMsMax) return `it is older than ${ageMsMax / 1000} s`;
+  return null;
+}
+
+function inMebibytes(bytes: number): number {
+  return Math.ceil(bytes / 1024 / 1024);
 }
 
 /**

@@ -1,13 +1,16 @@
-/** The listening sockets: bound once here, then handed to every worker by descriptor. */
+/** The listening sockets: bound or inherited once, then handed to every worker by descriptor. */
 import { lookup } from "node:dns/promises";
-import { lstatSync, renameSync, rmSync } from "node:fs";
+import { closeSync, lstatSync, renameSync, rmSync } from "node:fs";
 import { BoundSocket, connect, isIP } from "node:net";
 import type { BoundSocketOptions } from "node:net";
+import { readListening } from "../shared/messages.ts";
 
 /** Where Crossfade listens. `text` is what workers are told: the address as the settings write it, and its options. */
 export type ListenAddress =
   | { readonly kind: "tcp"; readonly host: string; readonly port: number; readonly text: string }
-  | { readonly kind: "unix"; readonly path: string; readonly text: string };
+  | { readonly kind: "unix"; readonly path: string; readonly text: string }
+  /** A socket that the program is started with, by its name there. */
+  | { readonly kind: "inherited"; readonly name: string; readonly text: string };
 
 /**
  * What became of binding. Nothing is held when it failed.
@@ -24,11 +27,28 @@ const UNIX_PATH_BYTES_MAX = 107;
 /** A Unix socket is bound under this extra name and then moved over its real one. */
 const NEW_SUFFIX = ".n";
 
+/**
+ * A listening socket that this process was started with.
+ *
+ * `names`: what settings may call it, such as `fd:web` or `0.0.0.0:8080`. `actual`: its real address.
+ */
+export interface InheritedSocket {
+  readonly fd: number;
+  readonly names: readonly string[];
+  readonly actual: string;
+}
+
+/** A socket that is held: bound here, or inherited. */
+interface HeldSocket {
+  readonly socket: Pick<BoundSocket, "fd" | "close">;
+  readonly actual: string;
+}
+
 /** Descriptors of bound sockets. Nobody accepts on them here: the workers do. */
 export class ListeningSockets {
-  readonly #bound: readonly { readonly socket: BoundSocket; readonly actual: string }[];
+  readonly #bound: readonly HeldSocket[];
 
-  constructor(bound: readonly { readonly socket: BoundSocket; readonly actual: string }[]) {
+  constructor(bound: readonly HeldSocket[]) {
     this.#bound = bound;
   }
 
@@ -42,18 +62,35 @@ export class ListeningSockets {
     return this.#bound.map(({ actual }) => actual);
   }
 
+  /** Each with its real address, as another control process may inherit them. */
+  lend(): { readonly fd: number; readonly actual: string }[] {
+    return this.#bound.map(({ socket, actual }) => ({ fd: socket.fd(), actual }));
+  }
+
   /** Gives up these copies; workers keep theirs. Unix paths stay where they are. */
   close(): void {
     for (const { socket } of this.#bound) socket.close();
   }
 }
 
-/** Binds every address or none. Names are resolved first: `localhost` is 127.0.0.1, others are looked up. */
-export async function bindSockets(addresses: readonly ListenAddress[]): Promise<Binding> {
-  const bound: { socket: BoundSocket; actual: string }[] = [];
-  for (const address of addresses) {
+/**
+ * Binds every address or none. Names are resolved first: `localhost` is 127.0.0.1, others are looked up.
+ *
+ * An address that an inherited socket is for is not bound: that socket is used. Those that none is for are closed, so
+ * that no client waits where nobody accepts.
+ */
+export async function bindSockets(
+  addresses: readonly ListenAddress[],
+  inherited: readonly InheritedSocket[] = [],
+): Promise<Binding> {
+  const bound: HeldSocket[] = [];
+  const used = addresses.map((address) => inheritedFor(address, inherited));
+  for (const socket of inherited) if (!used.includes(socket)) closeSync(socket.fd);
+  for (const [index, address] of addresses.entries()) {
+    const ready = used[index];
     try {
-      bound.push(address.kind === "tcp" ? await bindTcp(address) : await bindUnix(address));
+      if (ready !== undefined) bound.push(held(ready));
+      else bound.push(await bind(address));
     } catch (error) {
       new ListeningSockets(bound).close();
       const inUse = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
@@ -62,6 +99,28 @@ export async function bindSockets(addresses: readonly ListenAddress[]): Promise<
     }
   }
   return { ok: true, sockets: new ListeningSockets(bound) };
+}
+
+/** The first socket that is for an address. Two of one name cannot be told apart, so neither is. */
+function inheritedFor(
+  address: ListenAddress,
+  inherited: readonly InheritedSocket[],
+): InheritedSocket | undefined {
+  const name = readListening(address.text).address;
+  const [first, second] = inherited.filter(({ names }) => names.includes(name));
+  return second === undefined ? first : undefined;
+}
+
+function held({ fd, actual }: InheritedSocket): HeldSocket {
+  return { socket: { fd: () => fd, close: () => closeSync(fd) }, actual };
+}
+
+function bind(address: ListenAddress): Promise<HeldSocket> {
+  if (address.kind === "tcp") return bindTcp(address);
+  if (address.kind === "unix") return bindUnix(address);
+  throw new Error(
+    "the program was not started with exactly one socket of this name; see LISTEN_FDNAMES (FileDescriptorName=)",
+  );
 }
 
 /** Removes the Unix sockets among the addresses: nobody listens there any more. */

@@ -5,6 +5,7 @@ import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
 import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "../shared/counters.ts";
 import type { ComparisonReport, DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
 import { isRunning, killNow } from "./process.ts";
+import { goneByMs } from "./roster.ts";
 import type { Hello, Waits } from "./roster.ts";
 
 /** What the fleet tells about one of its workers. */
@@ -27,6 +28,8 @@ export interface WorkerStatus {
   readonly rssBytes: number;
   /** 0 to 1. */
   readonly loopUtilization: number;
+  /** Why it is replaced as planned: until its successor serves it goes on, then it drains. */
+  readonly replacedBecause?: string;
 }
 
 /** Who hears what one worker does. */
@@ -46,6 +49,12 @@ export interface LinkEvents {
   ): void;
   /** Once, and nothing after it: the process is gone. */
   onLost(link: WorkerLink, cause: string): void;
+}
+
+/** What a worker is started from: its entry file, and the version that it says. */
+export interface WorkerProgram {
+  readonly file: string;
+  readonly version: string;
 }
 
 /** Who started a worker: this process, another worker for it, or an earlier control process. */
@@ -71,6 +80,8 @@ export class WorkerLink {
   refused: { readonly revision: number; readonly reason: string } | null = null;
   /** On the clock's `nowMs`; null until it was ready. */
   readyAtMs: number | null = null;
+  /** It is replaced as planned: it serves until its successor does. Null while it is not. */
+  replacedBecause: string | null = null;
   readonly #clock: Clock;
   readonly #events: LinkEvents;
   #channel: ControlChannel | null = null;
@@ -80,6 +91,9 @@ export class WorkerLink {
   #sent: TableSpec | null = null;
   #isOwed = false;
   #drainOrder: { readonly options: DrainOptions; readonly now: boolean } | null = null;
+  /** When its drain must be over, on the clock's `nowMs`. */
+  #goneByMs = Infinity;
+  #leavesByItself = false;
   #isLost = false;
   #killCause: string | null = null;
   #waits = { startingMs: 0, silentMs: 0, quietMs: 0, owedMs: 0 };
@@ -118,6 +132,7 @@ export class WorkerLink {
     if (this.#options !== null) this.configure(this.#options);
     this.#pump();
     const order = this.#drainOrder;
+    this.#leavesByItself = hello.draining;
     if (hello.draining || this.isOutdated) this.state = "draining";
     // A drain that goes on must not start anew because this process did.
     if (order !== null && (order.now || !hello.draining)) this.drain(order.options, order.now);
@@ -152,20 +167,45 @@ export class WorkerLink {
 
   /** Whether it certainly has the listening sockets, and a channel to be asked on. */
   maySpawn(): boolean {
-    const listens = this.state === "serving" || (this.isOutdated && this.#drainOrder === null);
+    const listens = this.state === "serving" || (this.isOutdated && !this.isLeaving());
     return listens && this.#channel !== null;
   }
 
   /** Makes it start another worker with its own sockets. False when it cannot be asked. */
-  spawn(worker: number): boolean {
-    return this.#channel?.send({ type: "spawn", worker }) ?? false;
+  spawn(worker: number, program: WorkerProgram): boolean {
+    return this.#channel?.send({ type: "spawn", worker, ...program }) ?? false;
   }
 
-  /** Makes it drain and exit. One that cannot be told is told when it reconnects, or killed when it does not. */
+  /** Whether it serves on only until its successor does. */
+  isPredecessor(): boolean {
+    if (this.isLeaving()) return false;
+    return this.isOutdated || (this.replacedBecause !== null && this.state === "serving");
+  }
+
+  /** Whether it was told to drain, or does so by itself. */
+  isLeaving(): boolean {
+    return this.#drainOrder !== null || this.#leavesByItself;
+  }
+
+  /**
+   * Makes it drain and exit. One that cannot be told is told when it reconnects, or killed when it does not. It is
+   * overdue 2 s after the deadline, that of WebSockets included.
+   */
   drain(options: DrainOptions, now: boolean): void {
     this.state = "draining";
     this.#drainOrder = { options, now };
+    this.#goneByMs = Math.min(this.#goneByMs, goneByMs(options, now, this.#clock.nowMs()));
     this.#channel?.send({ type: "drain", options, now });
+  }
+
+  /** Whether it should have ended its drain by now. */
+  isOverdue(nowMs: number): boolean {
+    return nowMs > this.#goneByMs;
+  }
+
+  /** Resident memory in bytes, as it said last. */
+  rssBytes(): number {
+    return this.#snapshot?.rssBytes ?? 0;
   }
 
   /**
@@ -224,8 +264,9 @@ export class WorkerLink {
       ...(this.refused === null ? {} : { refused: this.refused }),
       connectionsOpen: this.#snapshot?.connectionsOpenNow ?? 0,
       restarts,
-      rssBytes: this.#snapshot?.rssBytes ?? 0,
+      rssBytes: this.rssBytes(),
       loopUtilization: this.#snapshot?.loopUtilization ?? 0,
+      ...(this.replacedBecause === null ? {} : { replacedBecause: this.replacedBecause }),
     };
   }
 
@@ -254,6 +295,7 @@ export class WorkerLink {
         );
       case "draining":
         this.state = "draining";
+        this.#leavesByItself = true;
         return this.#events.onDraining(this);
       case "hello":
         return this.#channel?.close("the worker said hello twice");
@@ -263,7 +305,8 @@ export class WorkerLink {
   #becomeReady(): void {
     if (this.readyAtMs !== null) return;
     this.readyAtMs = this.#clock.nowMs();
-    if (this.state === "starting") this.state = "serving";
+    if (this.state !== "starting") return;
+    this.state = "serving";
     this.#events.onReady(this);
   }
 

@@ -36,12 +36,16 @@ export class Listener implements DownstreamOwner, ProxiedOwner {
   /** Accepts on the descriptor of a bound socket that this process inherited. Settles when it listens. */
   listen(fd: number, listening: Listening = PLAIN): Promise<void> {
     const options = { allowHalfOpen: true, noDelay: true, highWaterMark: WRITE_QUEUE_BYTES };
-    const server = createServer(options, (socket) => this.#accept(socket, listening));
+    let kind = listening;
+    const server = createServer(options, (socket) => this.#accept(socket, kind));
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once("error", reject);
       server.listen({ fd, backlog: BACKLOG }, () => {
         server.off("error", reject);
+        // What a socket that somebody else opened is, only the socket tells: a Unix socket has no port.
+        const address = server.address();
+        if (address === null || typeof address === "string") kind = { ...listening, isUnix: true };
         // Running out of descriptors is survived: the kernel holds the connections until there are some again.
         server.on("error", () => {
           this.refused++;

@@ -116,7 +116,7 @@ class Worker {
         this.drain(message.now ? AT_ONCE : message.options);
         break;
       case "spawn":
-        this.#spawn(message.worker);
+        this.#spawn(message);
         break;
     }
   }
@@ -158,12 +158,12 @@ class Worker {
   }
 
   /** Starts another worker with copies of this one's listening sockets. */
-  #spawn(worker: number): void {
+  #spawn({ worker, file, version }: Extract<ControlMessage, { type: "spawn" }>): void {
     const fds = this.#options.listen.map((_, index) => FIRST_FD + index);
     const argv = [
       ...process.execArgv,
-      fileURLToPath(import.meta.url),
-      ...argumentsOf({ ...this.#options, worker }),
+      file ?? fileURLToPath(import.meta.url),
+      ...argumentsOf({ ...this.#options, worker, version: version ?? this.#options.version }),
     ];
     const child = spawn(process.execPath, argv, {
       detached: true,

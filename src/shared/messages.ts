@@ -29,10 +29,10 @@ export function writeListening(address: string, takesProxyHeader: boolean): stri
 }
 
 /** What that text says. */
-export function readListening(text: string): Listening {
+export function readListening(text: string): Listening & { readonly address: string } {
   const takesProxyHeader = text.startsWith(PROXY_HEADER_MARK);
   const address = takesProxyHeader ? text.slice(PROXY_HEADER_MARK.length) : text;
-  return { isUnix: address.startsWith("unix:"), takesProxyHeader };
+  return { isUnix: address.startsWith("unix:"), takesProxyHeader, address };
 }
 
 /** How a worker writes its access log. */
@@ -92,8 +92,11 @@ export type ControlMessage =
   | { readonly type: "table"; readonly spec: TableSpec }
   /** `now` cuts what is open instead of waiting for it. */
   | { readonly type: "drain"; readonly options: DrainOptions; readonly now: boolean }
-  /** Starts another worker with the same listening sockets: for a control process that does not hold them. */
-  | { readonly type: "spawn"; readonly worker: number };
+  /**
+   * Starts another worker with the same listening sockets: for a control process that does not hold them. Without a
+   * file and its version, which are those of the control process, from its own.
+   */
+  | { readonly type: "spawn"; readonly worker: number; readonly file?: string; readonly version?: string };
 
 /** What one worker has compared of one route, as totals since it began to on this basis. */
 export interface ComparisonReport {

@@ -13,6 +13,8 @@ import { ownInstance, type OwnInstanceParts } from "../../src/control/own_instan
 import type { RouteComparison } from "../../src/control/comparisons.ts";
 import type { RouteVerdict } from "../../src/control/judges.ts";
 import { Sampler } from "../../src/control/sampler.ts";
+import type { WorkerStatus } from "../../src/control/fleet.ts";
+import type { UpgradeOutcome } from "../../src/control/upgrade.ts";
 import { ManualClock } from "./clock.ts";
 import { MemoryCircle, MemoryInstances } from "./memory_instances.ts";
 import { MemoryStore } from "./memory_store.ts";
@@ -67,6 +69,12 @@ export interface Told {
   readonly warnings: string[];
   readonly rollbacks: { route: string; cause: string; count: number }[];
   readonly comparisons: Map<string, RouteComparison>;
+  /** Why workers, and the control process, were to be replaced. */
+  readonly causes: string[];
+  /** The worker of the stage, if it is another one. */
+  worker?: WorkerStatus;
+  /** What comes of an upgrade. */
+  upgrade: UpgradeOutcome;
 }
 
 /** The stage. `publisher` and `workers` may be changed at any time. */
@@ -109,23 +117,19 @@ export async function adminStage(
   };
   const facts = { clock, version: "0.0.0-test", log: loggerTo(log) };
   const traffic = { journal: new Journal(clock), sampler: new Sampler(clock) };
-  const fleet = { status: () => [WORKER], watch: () => () => undefined };
+  const told: Told = { ...nothingTold(), upgrade: UPGRADED };
+  const { fleet, upgrade } = replaceable(told);
   const circle = new MemoryCircle(clock);
   const registry = options.isShared === true ? new MemoryInstances(circle) : null;
   const own = ownInstance({ fleet, publisher });
   const members = new Members({ registry, own, id: "here", run: "run-1", pid: 4000, ...facts, ...traffic });
-  const told: Told = {
-    verdicts: new Map(),
-    braked: new Set(),
-    warnings: [],
-    rollbacks: [],
-    comparisons: new Map(),
-  };
   const parts: AdminParts = {
     commands,
     store,
     ...traffic,
     fleet,
+    upgrade,
+    pid: 4000,
     members,
     rollouts: {
       verdict: (route) => told.verdicts.get(route) ?? null,
@@ -161,6 +165,34 @@ export async function adminStage(
   }
   return { app, parts, store, clock, log, members, circle, publisher, told, call };
 }
+
+function nothingTold(): Omit<Told, "upgrade"> {
+  return {
+    verdicts: new Map(),
+    braked: new Set(),
+    warnings: [],
+    rollbacks: [],
+    causes: [],
+    comparisons: new Map(),
+  };
+}
+
+/** What can be told to replace workers, or everything, and only remembers why. */
+function replaceable(told: Told) {
+  const recycle = (cause: string) => {
+    told.causes.push(cause);
+    return [{ worker: 0, pid: 4242 }];
+  };
+  const begin = (cause: string) => {
+    told.causes.push(cause);
+    return Promise.resolve(told.upgrade);
+  };
+  const addresses = () => ["127.0.0.1:8080"];
+  const fleet = { status: () => [told.worker ?? WORKER], addresses, watch: () => () => undefined, recycle };
+  return { fleet, upgrade: { begin } };
+}
+
+const UPGRADED: UpgradeOutcome = { ok: true, pid: 4000, version: "0.0.1-test", afterMs: 1200 };
 
 const WORKER: ReturnType<AdminParts["fleet"]["status"]>[number] = {
   worker: 0,

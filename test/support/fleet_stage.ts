@@ -10,6 +10,7 @@ import { killNow } from "../../src/control/process.ts";
 import { PACE } from "../../src/control/roster.ts";
 import type { ListenAddress } from "../../src/control/sockets.ts";
 import type { TableSpec } from "../../src/domain/route.ts";
+import type { PlaneOptions } from "../../src/shared/messages.ts";
 import type { FakeScript } from "./fake_worker.ts";
 
 const FAKE_WORKER_FILE = new URL("fake_worker.ts", import.meta.url).pathname;
@@ -59,7 +60,20 @@ export function loopback(port: number): ListenAddress {
 }
 
 /** Patience for tests: the same decisions, sooner. */
-export const BRISK = { ...PACE, takeoverMaxMs: 2_000, settleMs: 500 };
+export const BRISK = { ...PACE, takeoverMaxMs: 2_000, settleMs: 500, limitsAfterMs: 0 };
+
+/** Options that workers here are given. */
+export const PLANE: PlaneOptions = {
+  accessLog: { format: "off", samplePercent: 100 },
+  drain: { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 },
+  trustedProxies: [],
+  connectionsPerAddressMax: 100,
+  headsPerAddressMax: 100,
+  connectionsMax: 10,
+};
+
+/** Nobody is replaced for what it needs. */
+export const NO_LIMITS = { memoryBytesMax: null, ageMsMax: null, heartbeatMs: 10_000 };
 
 /** A directory with fleets in it, one after the other or side by side. */
 export class FleetStage {
@@ -76,18 +90,13 @@ export class FleetStage {
   fleet(parts: Partial<FleetParts> = {}): Fleet {
     const fleet = new Fleet({
       listen: [loopback(0)],
+      inherited: [],
       workers: 2,
       socketPath: this.socketPath,
       version: "1.2.3",
       workerFile: FAKE_WORKER_FILE,
-      plane: {
-        accessLog: { format: "off", samplePercent: 100 },
-        drain: { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 },
-        trustedProxies: [],
-        connectionsPerAddressMax: 100,
-        headsPerAddressMax: 100,
-        connectionsMax: 10,
-      },
+      plane: PLANE,
+      limits: NO_LIMITS,
       pace: BRISK,
       clock: systemClock,
       log: this.kept.log,

@@ -49,6 +49,7 @@ describe("a file that only listens", () => {
         connectionsPerAddressMax: 2000,
         headsPerAddressMax: 200,
       },
+      workerLimits: { memoryBytesMax: null, ageMsMax: null, heartbeatMs: 10_000 },
       logLevel: "info",
       table: null,
     });
@@ -195,7 +196,8 @@ table:
   });
 
   test.each([
-    ["listen: [{ address: fd:web }]", /^c\.yaml:1:21: .*inherited sockets are not supported by this version/],
+    ["listen: [{ address: 'fd:' }]", /^c\.yaml:1:21: .*name the socket as LISTEN_FDNAMES does/],
+    ["listen: [{ address: fd:a }, { address: fd:a }]", /entry 0 of the list listens at the same address/],
     ["listen: [{ address: 8080 }]", /write text here, not a number/],
     ['listen: [{ address: ":8080" }]', /write host:port/],
     ["listen: [{ address: 0.0.0.0:65536 }]", /write host:port/],

@@ -1,6 +1,7 @@
 /** The fleet as the API shows it: this instance's workers, and all instances of the store. */
 import { describe, expect, test } from "vitest";
 import { encodeStatus, type MemberStatus } from "../../../src/control/member_word.ts";
+import { assert } from "../../../src/base/fault.ts";
 import { adminStage, type AdminStage } from "../../support/admin_stage.ts";
 
 const WORKER = {
@@ -59,6 +60,8 @@ describe("GET /v1/fleet", () => {
     expect(reply.json).toEqual({
       revision: 3,
       version: "0.0.0-test",
+      pid: 4000,
+      listen: ["127.0.0.1:8080"],
       instance: "here",
       workers: [WORKER],
       instances: [HERE],
@@ -130,4 +133,53 @@ test("health says from how many instances its figures are", async () => {
   await stage.members.start();
   expect((await stage.call("GET", "/v1/routes/shop/health")).json["instances"]).toBe(2);
   await stage.members.stop();
+});
+
+describe("POST /v1/fleet/recycle", () => {
+  test("names the workers that will go, and tells the fleet who wants it and why", async () => {
+    const { call, told, log } = await adminStage({ hasTokens: true });
+    const reply = await call("POST", "/v1/fleet/recycle", { as: "operator", body: { reason: "new libc" } });
+    expect(reply.json).toEqual({ workers: [{ worker: 0, pid: 4242 }] });
+    await call("POST", "/v1/fleet/recycle", { as: "operator" });
+    expect(told.causes).toEqual(["the-operator: new libc", "the-operator wants it"]);
+    expect(log.map(({ fields }) => fields["actor"])).toEqual(["the-operator", "the-operator"]);
+  });
+
+  test("refuses what is no reason, and replaces nobody", async () => {
+    const { call, told } = await adminStage();
+    const reply = await call("POST", "/v1/fleet/recycle", { body: { reson: "x" } });
+    expect([reply.status, told.causes]).toEqual([422, []]);
+  });
+
+  test("shows in the fleet why a worker goes", async () => {
+    const { call, told, parts } = await adminStage();
+    const [worker] = parts.fleet.status();
+    assert(worker !== undefined, "the stage has a worker");
+    told.worker = { ...worker, replacedBecause: "it is older than 60 s" };
+    const { json } = await call("GET", "/v1/fleet");
+    expect(json["workers"]).toEqual([{ ...WORKER, lag: 0, replaced_because: "it is older than 60 s" }]);
+  });
+});
+
+describe("POST /v1/upgrade", () => {
+  test("answers with who takes over", async () => {
+    const { call, told } = await adminStage();
+    const reply = await call("POST", "/v1/upgrade", { body: { reason: "1.2" } });
+    expect(reply.json).toEqual({ pid: 4000, version: "0.0.1-test", after_ms: 1200 });
+    expect(told.causes).toEqual(["loopback: 1.2"]);
+  });
+
+  test.each([
+    ["UPGRADE_FAILED", 500],
+    ["CONFLICT", 409],
+  ] as const)("says why it failed: %s", async (code, status) => {
+    const { call, told } = await adminStage();
+    told.upgrade = { ok: false, code, detail: "the settings have problems" };
+    const reply = await call("POST", "/v1/upgrade");
+    expect([reply.status, reply.json["code"], reply.json["detail"]]).toEqual([
+      status,
+      code,
+      "the settings have problems",
+    ]);
+  });
 });

@@ -68,6 +68,8 @@ describe("the description", () => {
     ["post", "/v1/import", WRITE],
     ["post", "/v1/explain", "200 400 401 403 413 422 500 503"],
     ["get", "/v1/fleet", READ],
+    ["post", "/v1/fleet/recycle", "200 400 401 403 413 422 500"],
+    ["post", "/v1/upgrade", "200 400 401 403 409 413 422 500"],
     ["get", "/v1/store", "200 401 403 422 500"],
     ["post", "/v1/store/reseed", WRITE_FOUND],
     ["get", "/v1/events", STORED],
@@ -84,7 +86,7 @@ describe("the description", () => {
 
   test("has nothing else", async () => {
     const { paths } = await describing();
-    expect(Object.values(paths).flatMap((path) => Object.keys(path))).toHaveLength(34);
+    expect(Object.values(paths).flatMap((path) => Object.keys(path))).toHaveLength(36);
   });
 
   test("is OpenAPI 3.1 of this version", async () => {

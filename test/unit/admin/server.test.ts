@@ -39,6 +39,8 @@ const ENDPOINTS: Row[] = [
   ["POST", "/v1/import", "admin", {}, 422],
   ["POST", "/v1/explain", "viewer", { method: "GET", url: "http://shop.example.com/" }],
   ["GET", "/v1/fleet", "viewer", undefined],
+  ["POST", "/v1/fleet/recycle", "operator", undefined],
+  ["POST", "/v1/upgrade", "admin", undefined],
   ["GET", "/v1/store", "viewer", undefined],
   ["POST", "/v1/store/reseed", "admin", { from: "served" }, 409],
   ["GET", "/v1/events", "viewer", undefined],

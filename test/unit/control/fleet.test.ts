@@ -7,7 +7,7 @@ import { assert } from "../../../src/base/fault.ts";
 import type { Fleet, WorkerStatus } from "../../../src/control/fleet.ts";
 import { isRunning, killNow } from "../../../src/control/process.ts";
 import { PROTOCOL } from "../../../src/shared/messages.ts";
-import { BRISK, FleetStage, emptyTable, freePort, loopback } from "../../support/fleet_stage.ts";
+import { BRISK, FleetStage, NO_LIMITS, emptyTable, freePort, loopback } from "../../support/fleet_stage.ts";
 import { until } from "../../support/wait.ts";
 
 const DRAIN = { graceMs: 0, spreadMs: 0, idleMs: 0, deadlineMs: 5_000, tunnelsMs: 5_000 };
@@ -99,7 +99,7 @@ describe("a fleet that owns its sockets", () => {
   });
 
   test("kills and replaces a worker that sends no counters", async () => {
-    const fleet = stage.fleet({ pace: { ...BRISK, quietMaxMs: 1_000 } });
+    const fleet = stage.fleet({ limits: { ...NO_LIMITS, heartbeatMs: 1_000 } });
     const before = await started(fleet);
     stage.script({ isMute: true });
     await until("both are lost", () => stage.events("worker.lost").length >= 2);

@@ -3,7 +3,10 @@ import { describe, expect, test } from "vitest";
 import {
   PACE,
   countedMs,
+  excessCause,
+  goneByMs,
   isCrashLooping,
+  isCrowded,
   openSlot,
   overdueCause,
   receive,
@@ -14,6 +17,8 @@ import {
   type Slot,
 } from "../../../src/control/roster.ts";
 import { PROTOCOL, TICK_MS } from "../../../src/shared/messages.ts";
+
+const HEARTBEAT_MS = 10_000;
 
 describe("a slot", () => {
   test("whose worker lived long starts the next one at once", () => {
@@ -49,23 +54,56 @@ describe("a worker", () => {
   const patient = { startingMs: 0, silentMs: 0, quietMs: 0, owedMs: 0 };
 
   test("is left alone up to every limit", () => {
-    const { startMaxMs, silentMaxMs, quietMaxMs, owedMaxMs } = PACE;
-    const waits = { startingMs: startMaxMs, silentMs: silentMaxMs, quietMs: quietMaxMs, owedMs: owedMaxMs };
-    expect(overdueCause(waits, PACE)).toBeNull();
+    const { startMaxMs, silentMaxMs, owedMaxMs } = PACE;
+    const waits = { startingMs: startMaxMs, silentMs: silentMaxMs, quietMs: HEARTBEAT_MS, owedMs: owedMaxMs };
+    expect(overdueCause(waits, PACE, HEARTBEAT_MS)).toBeNull();
   });
 
   test.each([
     ["startingMs", PACE.startMaxMs, "not ready"],
     ["silentMs", PACE.silentMaxMs, "lost its channel"],
-    ["quietMs", PACE.quietMaxMs, "no counters"],
+    ["quietMs", HEARTBEAT_MS, "no counters"],
     ["owedMs", PACE.owedMaxMs, "did not acknowledge"],
   ])("is overdue when %s is over its limit", (wait, limit, words) => {
-    expect(overdueCause({ ...patient, [wait]: limit + 1 }, PACE)).toContain(words);
+    expect(overdueCause({ ...patient, [wait]: limit + 1 }, PACE, HEARTBEAT_MS)).toContain(words);
   });
 
   test("is not blamed for the time that the control process itself stood still", () => {
     expect(countedMs(TICK_MS)).toBe(TICK_MS);
     expect(countedMs(3_600_000)).toBe(2 * TICK_MS);
+  });
+});
+
+describe("a planned replacement", () => {
+  const limits = { memoryBytesMax: 256 * 1024 * 1024, ageMsMax: 3_600_000, heartbeatMs: HEARTBEAT_MS };
+  const worker = { rssBytes: limits.memoryBytesMax, livedMs: limits.ageMsMax };
+
+  test("is due for whoever is over a limit, and for nobody at it or without one", () => {
+    expect(excessCause(worker, limits, PACE)).toBeNull();
+    expect(excessCause({ ...worker, rssBytes: worker.rssBytes + 1 }, limits, PACE)).toBe(
+      "it uses 257 MiB of memory; 256 MiB are allowed",
+    );
+    expect(excessCause({ ...worker, livedMs: worker.livedMs + 1 }, limits, PACE)).toBe(
+      "it is older than 3600 s",
+    );
+    const none = { ...limits, memoryBytesMax: null, ageMsMax: null };
+    expect(excessCause({ rssBytes: 2 ** 40, livedMs: 2 ** 40 }, none, PACE)).toBeNull();
+  });
+
+  test("never strikes a young worker: its successor would need as much", () => {
+    const young = { rssBytes: 2 ** 40, livedMs: PACE.limitsAfterMs - 1 };
+    expect(excessCause(young, limits, PACE)).toBeNull();
+  });
+
+  test("waits while twice as many drain as there are slots", () => {
+    expect([isCrowded(3, 2), isCrowded(4, 2), isCrowded(5, 2)]).toEqual([false, true, true]);
+  });
+
+  test("gives a drain until its last deadline and 2 s, or 2 s when it is cut short", () => {
+    const options = { graceMs: 1, spreadMs: 0, idleMs: 2, deadlineMs: 3_000, tunnelsMs: 9_000 };
+    expect(goneByMs(options, false, 100)).toBe(11_100);
+    expect(goneByMs({ ...options, tunnelsMs: 0 }, false, 100)).toBe(5_100);
+    expect(goneByMs(options, true, 100)).toBe(2_100);
   });
 });
 
