@@ -142,7 +142,7 @@ export function assemble(parts: RunParts, open: OpenStore) {
     log,
     journal,
   });
-  stack.defer(() => upgrade.cancel("the one before ends"));
+  stack.defer(() => upgrade.cancel("Crossfade ends"));
   const shown = {
     commands,
     journal,

@@ -48,7 +48,7 @@ export async function untilStopped(parts: StopParts): Promise<Successor | null> 
     const now = toldAtMs !== null;
     if (isDrained || (toldAtMs !== null && clock.nowMs() - toldAtMs < ECHO_MS)) return;
     toldAtMs ??= clock.nowMs();
-    upgrade.cancel("the one before was told to stop");
+    upgrade.cancel("it was told to stop");
     void service.stopping();
     const options = reloader.settings.plane.drain;
     publisher.drain();
@@ -70,7 +70,7 @@ export async function untilStopped(parts: StopParts): Promise<Successor | null> 
     if (toldAtMs !== null) return;
     toldAtMs = clock.nowMs();
     isDrained = true;
-    upgrade.cancel("the one before was told to leave");
+    upgrade.cancel("it was told to leave");
     journal.append("leaving", { signal });
     log.info({ signal }, "leaving the workers to the next start");
     fleet.close().then(drained.resolve, drained.reject);

@@ -166,7 +166,10 @@ class Trial {
       if (this.#channel !== null) return socket.destroy();
       this.#channel = openChannel<NewMessage, FormerMessage>(socket, {
         onMessage: (message) => this.#receive(message),
-        onClose: () => this.end("it closed its connection before it was ready"),
+        // Its end, which says more, comes at about the same time.
+        onClose: () => {
+          setTimeout(() => this.end("it closed its connection before it was ready"), END_MAX_MS).unref();
+        },
       });
       return undefined;
     });

@@ -219,12 +219,17 @@ export class Crossfade {
     return findProcesses(join(this.directory, "run", "control.sock"));
   }
 
+  /** Control processes of this directory that run, the one that an upgrade starts included. */
+  controlPids(): number[] {
+    return findProcesses(this.configPath);
+  }
+
   /** Ends everything that was ever started here, and removes the directory. Safe after any kill. */
   async stop(): Promise<void> {
     const child = this.#child;
     if (child !== null && child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await until("all processes are gone", () => {
-      const pids = [...findProcesses(this.configPath), ...this.workerPids()];
+      const pids = [...this.controlPids(), ...this.workerPids()];
       for (const pid of pids) killNow(pid);
       return pids.length === 0;
     });

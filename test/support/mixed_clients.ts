@@ -1,0 +1,126 @@
+/** Clients of every kind at once, for a ledger: kept connections, one per request, bodies that change data, streams. */
+import { Agent, request, type IncomingMessage } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
+import { PIECE_BYTES, PIECES } from "./ledger.ts";
+
+/** The kinds, each with its method and path. */
+const KINDS = {
+  kept: { method: "GET", path: "/get", keeps: true },
+  oneShot: { method: "GET", path: "/get", keeps: false },
+  post: { method: "POST", path: "/post", keeps: true },
+  stream: { method: "GET", path: "/stream", keeps: true },
+} as const;
+
+type Kind = keyof typeof KINDS;
+
+/** A body that is sent in two pieces. */
+const BODY_BYTES = 2_000;
+/** Between two requests of a client, in milliseconds. */
+const PAUSE_MS = 2;
+/** Losses that are kept in words. */
+const LOSSES_MAX = 50;
+
+/** What the clients saw. `lost`: no whole answer, or not the right one. `statuses` that are not 200 are answers too. */
+export interface MixedAccount {
+  readonly sent: number;
+  readonly answered: number;
+  readonly lost: number;
+  readonly losses: readonly string[];
+  readonly statuses: Readonly<Record<number, number>>;
+}
+
+/** Clients that send one request after the other until they are stopped. */
+export class MixedClients {
+  readonly #url: string;
+  readonly #loops: Promise<void>[];
+  readonly #statuses: Record<number, number> = {};
+  readonly #losses: string[] = [];
+  readonly #answers: number[] = [];
+  #sent = 0;
+  #answered = 0;
+  #lost = 0;
+  #isStopping = false;
+
+  /** `each`: how many of each kind. */
+  constructor(url: string, each: number) {
+    this.#url = url;
+    const kinds = Object.keys(KINDS) as Kind[];
+    this.#loops = kinds.flatMap((kind) =>
+      Array.from({ length: each }, (_, index) => this.#run(kind, `${kind}${index}`)),
+    );
+  }
+
+  account(): MixedAccount {
+    return {
+      sent: this.#sent,
+      answered: this.#answered,
+      lost: this.#lost,
+      losses: [...this.#losses],
+      statuses: { ...this.#statuses },
+    };
+  }
+
+  /** The fewest answers that any client has got. */
+  answersMin(): number {
+    return Math.min(...this.#answers);
+  }
+
+  /** Lets every client finish the request that it is at. */
+  async stop(): Promise<MixedAccount> {
+    this.#isStopping = true;
+    await Promise.all(this.#loops);
+    return this.account();
+  }
+
+  async #run(kind: Kind, name: string): Promise<void> {
+    const slot = this.#answers.push(0) - 1;
+    const agent = new Agent({ keepAlive: KINDS[kind].keeps, maxSockets: 1 });
+    for (let number = 1; !this.#isStopping; number++) {
+      this.#sent++;
+      const loss = await this.#ask(kind, agent, `${name}-${number}`);
+      if (loss === null) {
+        this.#answered++;
+        this.#answers[slot] = (this.#answers[slot] ?? 0) + 1;
+      } else {
+        this.#lost++;
+        if (this.#losses.length < LOSSES_MAX) this.#losses.push(`${name}-${number}: ${loss}`);
+      }
+      await pause(PAUSE_MS);
+    }
+    agent.destroy();
+  }
+
+  /** Gives null when the answer came whole, or what went wrong. */
+  #ask(kind: Kind, agent: Agent, id: string): Promise<string | null> {
+    const { method, path } = KINDS[kind];
+    return new Promise((resolve) => {
+      const headers = { "x-id": id, cookie: `uid=${id.replace(/-.*/, "")}` };
+      const asking = request(`${this.#url}${path}`, { method, agent, headers }, (response) => {
+        void this.#read(kind, id, response).then(resolve);
+      });
+      asking.on("error", (error) => resolve(error.message));
+      if (method === "GET") return void asking.end();
+      asking.setHeader("content-length", BODY_BYTES);
+      asking.write("a".repeat(BODY_BYTES / 2));
+      asking.end("b".repeat(BODY_BYTES / 2));
+      return undefined;
+    });
+  }
+
+  async #read(kind: Kind, id: string, response: IncomingMessage): Promise<string | null> {
+    const { statusCode: status = 0 } = response;
+    let text = "";
+    try {
+      for await (const piece of response.setEncoding("utf8")) text += String(piece);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+    this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
+    if (status !== 200) return null;
+    if (response.headers["x-id"] !== id) return `the answer is for ${response.headers["x-id"]}`;
+    if (kind === "stream") return text.length === PIECES * PIECE_BYTES ? null : `${text.length} bytes came`;
+    const { bytes } = JSON.parse(text) as { bytes: number };
+    const sent = kind === "post" ? BODY_BYTES : 0;
+    return bytes === sent ? null : `${bytes} of ${sent} bytes reached the backend`;
+  }
+}
