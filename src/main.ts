@@ -77,7 +77,7 @@ export async function main(options: MainOptions): Promise<number> {
     const { successor, fleet, stay } = ending;
     const code =
       successor === null ? 0 : await giveWay({ successor, fleet, service, stay, clock: systemClock, log });
-    if (successor === null) await ending.tellEnd(code);
+    if (successor === null) ending.tellEnd(code);
     log.flush();
     return code;
   } catch (error) {
@@ -96,7 +96,7 @@ interface Ending extends Pick<GivingWay, "fleet" | "stay"> {
   /** Who takes over; null when it was told to stop. */
   readonly successor: Successor | null;
   /** Tells a process that stays for others how this one ends. */
-  tellEnd(code: number): Promise<void>;
+  tellEnd(code: number): void;
 }
 
 async function run(parts: RunParts): Promise<Ending> {
@@ -130,7 +130,7 @@ async function run(parts: RunParts): Promise<Ending> {
   if (predecessor === null) void members.start();
   const start = await fleet.start();
   if (!start.ok) throw new Unavailable(start.detail);
-  let tellEnd: Ending["tellEnd"] = () => Promise.resolve();
+  let tellEnd: Ending["tellEnd"] = () => undefined;
   if (predecessor !== null) {
     await comeUp(parts, control, predecessor);
     await serve();

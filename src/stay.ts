@@ -33,7 +33,7 @@ export class Stay {
   readonly #path: string;
   readonly #server: Server;
   readonly #ended = Promise.withResolvers<number>();
-  #current: { readonly pid: number; readonly channel: Channel<StayAnswer> } | null = null;
+  #current: { readonly pid: number; readonly channel: Channel<StayAnswer>; code: number } | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   private constructor(path: string) {
@@ -42,11 +42,11 @@ export class Stay {
       const channel: Channel<StayAnswer> = openChannel<StayMessage, StayAnswer>(socket, {
         onMessage: (message) => {
           if (message.type === "control") this.#follow(message.pid, channel);
-          else if (this.#current?.channel === channel) this.#ended.resolve(message.code);
+          else if (this.#current?.channel === channel) this.#current.code = message.code;
         },
-        // Without a word it crashed, as its predecessor would have: whoever waits shall see that.
+        // That process is gone now.
         onClose: () => {
-          if (this.#current?.channel === channel) this.#ended.resolve(EXIT_FAILURE);
+          if (this.#current?.channel === channel) this.#ended.resolve(this.#current.code);
         },
       });
     });
@@ -80,7 +80,8 @@ export class Stay {
 
   #follow(pid: number, channel: Channel<StayAnswer>): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#current = { pid, channel };
+    // Without a word at its end it crashed, as its predecessor would have: whoever waits shall see that.
+    this.#current = { pid, channel, code: EXIT_FAILURE };
     channel.send({ type: "joined" });
   }
 
@@ -97,33 +98,25 @@ export class Stay {
 }
 
 /** Says to the process that stays that this one is in charge, and settles when it knows. Gives what says the end. */
-export async function joinStay(path: string, pid: number): Promise<(code: number) => Promise<void>> {
+export async function joinStay(path: string, pid: number): Promise<(code: number) => void> {
   const socket = connect({ path });
   try {
     await once(socket, "connect");
   } catch (error) {
     // It was killed, and with it whoever waited for this process.
-    if (error instanceof Error && "code" in error) return () => Promise.resolve();
+    if (error instanceof Error && "code" in error) return () => undefined;
     throw error;
   }
   const joined = Promise.withResolvers<void>();
-  const closed = Promise.withResolvers<void>();
   // Whoever waited may be killed: this process goes on without.
   const channel = openChannel<StayAnswer, StayMessage>(socket, {
     onMessage: () => joined.resolve(),
-    onClose: () => {
-      joined.resolve();
-      closed.resolve();
-    },
+    onClose: () => joined.resolve(),
   });
   channel.send({ type: "control", pid });
   // The one before must not be missed there as if it had crashed.
   await joined.promise;
+  // The end of this process closes it.
   socket.unref();
-  return async (code) => {
-    socket.ref();
-    if (!channel.send({ type: "exit", code })) return;
-    channel.end();
-    await closed.promise;
-  };
+  return (code) => void channel.send({ type: "exit", code });
 }

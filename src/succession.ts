@@ -139,7 +139,7 @@ export async function giveWay(parts: GivingWay): Promise<number> {
 }
 
 /** Says to a process that stays that this one is in charge. Gives what tells it the end. */
-export async function takeOverStay(predecessor: Predecessor): Promise<(code: number) => Promise<void>> {
+export async function takeOverStay(predecessor: Predecessor): Promise<(code: number) => void> {
   const { stay } = predecessor.inheritance;
-  return stay === null ? () => Promise.resolve() : joinStay(stay, process.pid);
+  return stay === null ? () => undefined : joinStay(stay, process.pid);
 }

@@ -3,18 +3,13 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isRunning, killNow } from "../../src/control/process.ts";
-import { Crossfade, startCrossfade } from "../support/crossfade.ts";
+import { startCrossfade, type Crossfade, type Fleet } from "../support/crossfade.ts";
 import { Ledger, type LedgerBackend } from "../support/ledger.ts";
 import { MixedClients } from "../support/mixed_clients.ts";
 import { runProgram } from "../support/program.ts";
 import { until } from "../support/wait.ts";
 
 const UPGRADES = 5;
-
-interface Fleet {
-  readonly pid: number;
-  readonly workers: readonly { readonly pid: number; readonly state: string }[];
-}
 
 let ledger: Ledger;
 let legacy: LedgerBackend;
@@ -47,17 +42,6 @@ function fleet(): Promise<Fleet> {
   return crossfade.admin<Fleet>("GET", "/v1/fleet");
 }
 
-/** Upgrades, and waits until the new control process has drained the workers of the one before. */
-async function upgrade(): Promise<Fleet> {
-  const { pid } = await crossfade.admin<{ pid: number }>("POST", "/v1/upgrade", { reason: "a test" });
-  return until("the new one has two workers that serve, and no others", async () => {
-    // Its admin listener is the same, but connections to the one before end.
-    const now = await fleet().catch(() => null);
-    const isDone = now?.pid === pid && now.workers.length === 2;
-    return isDone && now.workers.every(({ state }) => state === "serving") ? now : null;
-  });
-}
-
 async function expectNothingLost(): Promise<void> {
   const { answered, sent, losses, statuses } = await clients.stop();
   expect({ losses, doubled: ledger.doubled }).toEqual({ losses: [], doubled: [] });
@@ -83,7 +67,7 @@ describe("five upgrades under load", () => {
     const pids = [first];
     for (let n = 0; n < UPGRADES; n++) {
       const before = await fleet();
-      const after = await upgrade();
+      const after = await crossfade.upgrade();
       expect(after.workers.some(({ pid }) => before.workers.some((old) => old.pid === pid))).toBe(false);
       pids.push(after.pid);
       const split = { legacy: n, new: 100 - n, reason: "a test" };
@@ -107,11 +91,7 @@ describe("an upgrade", () => {
     await crossfade.start();
     const before = await fleet();
     crossfade.signal("SIGUSR2");
-    const after = await until("another control process answers", async () => {
-      const now = await fleet().catch(() => null);
-      const isDone = now !== null && now.pid !== before.pid && now.workers.length === 2;
-      return isDone && now.workers.every(({ state }) => state === "serving") ? now : null;
-    });
+    const after = await crossfade.successor(({ pid }) => pid !== before.pid);
     expect(after.workers.some(({ pid }) => before.workers.some((old) => old.pid === pid))).toBe(false);
     await expectNothingLost();
   });
@@ -129,7 +109,7 @@ describe("an upgrade", () => {
   });
 
   test("survives the kill of whoever is left of the first process", async () => {
-    const after = await upgrade();
+    const after = await crossfade.upgrade();
     killNow(crossfade.pid);
     await until("it is gone", () => !isRunning(crossfade.pid));
     expect((await fleet()).pid).toBe(after.pid);
@@ -164,7 +144,7 @@ describe("an upgrade that fails loses nothing and changes nothing:", () => {
       return failed.length === attempts.length;
     });
     // And the next one, with good settings, comes up.
-    expect((await upgrade()).pid).not.toBe(before.pid);
+    expect((await crossfade.upgrade()).pid).not.toBe(before.pid);
     await expectNothingLost();
   });
 

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { assert } from "../../src/base/fault.ts";
 import { isRunning, killNow } from "../../src/control/process.ts";
 import type { BackendSays } from "./backend.ts";
 import { freePort } from "./fleet_stage.ts";
@@ -45,6 +46,13 @@ export interface FleetWorker {
   readonly connections_open: number;
 }
 
+/** `GET /v1/fleet`. */
+export interface Fleet {
+  /** Of the control process that answers. */
+  readonly pid: number;
+  readonly workers: readonly FleetWorker[];
+}
+
 /** What a Crossfade is started with. Everything has a default. */
 export interface CrossfadeOptions {
   /** Settings below the usual ones, key by key at the top level: JSON is YAML. */
@@ -53,7 +61,14 @@ export interface CrossfadeOptions {
   readonly table?: unknown;
   /** Further keys of the usual table's route. */
   readonly route?: Readonly<Record<string, unknown>>;
+  /** Variables of its environment besides those of the test. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Listening sockets that it is started with, as a service manager does, by their names. */
+  readonly sockets?: readonly { readonly name: string; readonly fd: number }[];
 }
+
+/** Runs a program as its own shell's process: only then it can be told its pid beforehand. */
+const WITH_SOCKETS = 'LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"';
 
 /** Starts a backend. It ends with this process at the latest. */
 export async function startBackend(name: string, port = 0): Promise<BackendProcess> {
@@ -84,9 +99,11 @@ export class Crossfade {
   /** All log lines of all control processes and workers here, oldest first. */
   readonly lines: ControlLine[] = [];
   adminUrl = "";
+  readonly #options: CrossfadeOptions;
   #child: ChildProcess | null = null;
 
-  private constructor(directory: string, port: number) {
+  private constructor(directory: string, port: number, options: CrossfadeOptions) {
+    this.#options = options;
     this.directory = directory;
     this.configPath = join(directory, "crossfade.yaml");
     this.url = `http://127.0.0.1:${port}`;
@@ -98,7 +115,7 @@ export class Crossfade {
     options: CrossfadeOptions = {},
   ): Promise<Crossfade> {
     const port = await freePort();
-    const crossfade = new Crossfade(mkdtempSync(join(tmpdir(), "crossfade-e2e-")), port);
+    const crossfade = new Crossfade(mkdtempSync(join(tmpdir(), "crossfade-e2e-")), port, options);
     const { directory } = crossfade;
     const table = {
       backends: { legacy: { endpoints: [backends.legacy] }, new: { endpoints: [backends.new] } },
@@ -206,6 +223,31 @@ export class Crossfade {
     return (await this.admin<{ workers: FleetWorker[] }>("GET", "/v1/fleet")).workers;
   }
 
+  /** The fleet, or null while the admin API cuts connections because another control process takes it over. */
+  async fleet(): Promise<Fleet | null> {
+    try {
+      return await this.admin<Fleet>("GET", "/v1/fleet");
+    } catch (error) {
+      if (error instanceof TypeError) return null;
+      throw error;
+    }
+  }
+
+  /** Upgrades, and waits until the new control process has drained the workers of the one before. Gives its fleet. */
+  async upgrade(): Promise<Fleet> {
+    const { pid } = await this.admin<{ pid: number }>("POST", "/v1/upgrade", { reason: "a test" });
+    return this.successor((fleet) => fleet.pid === pid);
+  }
+
+  /** Waits until such a control process has two workers that serve, and no others. */
+  successor(isMeant: (fleet: Fleet) => boolean): Promise<Fleet> {
+    return until("a new control process has two workers that serve, and no others", async () => {
+      const fleet = await this.fleet();
+      const isDone = fleet !== null && isMeant(fleet) && fleet.workers.length === 2;
+      return isDone && fleet.workers.every(({ state }) => state === "serving") ? fleet : null;
+    });
+  }
+
   /** Waits until so many workers serve, and no others are there. Gives them. */
   servingWorkers(count: number): Promise<FleetWorker[]> {
     return until(`${count} workers serve`, async () => {
@@ -251,9 +293,19 @@ export class Crossfade {
   }
 
   #spawn(): { readonly child: ChildProcess; readonly said: ControlLine[] } {
-    const child = spawn(process.execPath, [MAIN, "--config", this.configPath], {
-      stdio: ["ignore", "ignore", "pipe"],
+    const { env, sockets = [] } = this.#options;
+    const program = [process.execPath, MAIN, "--config", this.configPath];
+    const [command = "", ...args] =
+      sockets.length > 0 ? ["/bin/sh", "-c", WITH_SOCKETS, ...program] : program;
+    const listening = {
+      LISTEN_FDS: String(sockets.length),
+      LISTEN_FDNAMES: sockets.map(({ name }) => name).join(":"),
+    };
+    const child = spawn(command, args, {
+      env: { ...process.env, ...env, ...(sockets.length > 0 ? listening : {}) },
+      stdio: ["ignore", "ignore", "pipe", ...sockets.map(({ fd }) => fd)],
     });
+    assert(child.stderr !== null, "it is piped");
     const said: ControlLine[] = [];
     createInterface({ input: child.stderr }).on("line", (line) => {
       const parsed = line.startsWith("{") ? (JSON.parse(line) as ControlLine) : { msg: line };

@@ -1,6 +1,5 @@
 /** Clients of every kind at once, for a ledger: kept connections, one per request, bodies that change data, streams. */
 import { Agent, request, type IncomingMessage } from "node:http";
-import { setTimeout as pause } from "node:timers/promises";
 import { PIECE_BYTES, PIECES } from "./ledger.ts";
 
 /** The kinds, each with its method and path. */
@@ -15,8 +14,6 @@ type Kind = keyof typeof KINDS;
 
 /** A body that is sent in two pieces. */
 const BODY_BYTES = 2_000;
-/** Between two requests of a client, in milliseconds. */
-const PAUSE_MS = 2;
 /** Losses that are kept in words. */
 const LOSSES_MAX = 50;
 
@@ -29,7 +26,7 @@ export interface MixedAccount {
   readonly statuses: Readonly<Record<number, number>>;
 }
 
-/** Clients that send one request after the other until they are stopped. */
+/** Clients that send one request after the other until they are stopped, at the pace of the answers. */
 export class MixedClients {
   readonly #url: string;
   readonly #loops: Promise<void>[];
@@ -85,7 +82,6 @@ export class MixedClients {
         this.#lost++;
         if (this.#losses.length < LOSSES_MAX) this.#losses.push(`${name}-${number}: ${loss}`);
       }
-      await pause(PAUSE_MS);
     }
     agent.destroy();
   }
@@ -117,7 +113,7 @@ export class MixedClients {
     }
     this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
     if (status !== 200) return null;
-    if (response.headers["x-id"] !== id) return `the answer is for ${response.headers["x-id"]}`;
+    if (response.headers["x-id"] !== id) return `the answer is for ${String(response.headers["x-id"])}`;
     if (kind === "stream") return text.length === PIECES * PIECE_BYTES ? null : `${text.length} bytes came`;
     const { bytes } = JSON.parse(text) as { bytes: number };
     const sent = kind === "post" ? BODY_BYTES : 0;
