@@ -1,4 +1,4 @@
-/** The image, the manifests and the unit, each tried as far as it can be without Docker and without a cluster. */
+/** The image and the manifests, each tried as far as it can be without Docker and without a cluster. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -32,7 +32,6 @@ import { buildImage, type Image } from "./support/deploy_image.ts";
 import {
   Manifests,
   portNames,
-  readUnit,
   readYaml,
   type NetworkSpec,
   type PodContainer,
@@ -46,7 +45,6 @@ import { until } from "./support/wait.ts";
 
 const REPOSITORY = join(import.meta.dirname, "..");
 const KUBERNETES = join(REPOSITORY, "config/deploy/kubernetes");
-const UNIT = join(REPOSITORY, "config/deploy/systemd/crossfade.service");
 
 /** What the files may have without Node: they have 18 MB, of which 17 are packages. */
 const IMAGE_BYTES_MAX = 30_000_000;
@@ -65,7 +63,7 @@ function stopMs({ plane: { drain } }: Settings): number {
 }
 
 /** Programs that are used where they are. */
-const [KUBECTL, REDIS, ANALYZE] = ["kubectl", "redis-server", "systemd-analyze"] as const;
+const [KUBECTL, REDIS] = ["kubectl", "redis-server"] as const;
 
 function hasProgram(name: string): boolean {
   return spawnSync(name, ["--version"]).error === undefined;
@@ -186,6 +184,22 @@ describe("the image of the Dockerfile", () => {
     });
     expect(after.filter(({ state }) => state === "Z")).toEqual([]);
     await until("it is healthy again", async () => (await checkHealth(image, { env })) === 0);
+    process.kill(container.pid, image.stopSignal);
+    expect(await container.ended).toBe(0);
+  });
+
+  test("as process 1 it stays when it is upgraded, and ends as the one that took over", async ({ skip }) => {
+    const reason = whyNoNamespace();
+    if (reason !== null) return skip(reason);
+    const { container, env, url } = await start({ isFirst: true, backend: "http://127.0.0.1:9" });
+    const api = `${env.CROSSFADE_URL}/v1`;
+    await until(
+      "both workers serve",
+      async () => (await (await fetch(`${api}/fleet`)).text()).split('"serving"').length > 2,
+    );
+    expect(await (await fetch(`${api}/upgrade`, { method: "POST" })).text()).toContain('"after_ms"');
+    await until("another one serves", () => container.said().split('"msg":"ready"').length > 2);
+    expect((await fetch(url)).status).toBe(502);
     process.kill(container.pid, image.stopSignal);
     expect(await container.ended).toBe(0);
   });
@@ -350,50 +364,5 @@ describe("the Kubernetes manifests", () => {
       redis.kill("SIGKILL");
       await exit;
     }
-  });
-});
-
-describe("the systemd unit", () => {
-  const text = readFileSync(UNIT, "utf8");
-  const unit = readUnit(text);
-  const value = (key: string): string => {
-    const values = unit.get("Service")?.get(key) ?? [];
-    if (values.length !== 1) throw new Error(`${key} is there ${values.length} times`);
-    return values[0] ?? "";
-  };
-
-  test("has the three sections, and no key twice", () => {
-    expect([...unit.keys()]).toEqual(["Unit", "Service", "Install"]);
-    const keys = [...unit.values()].flatMap((section) => [...section.values()]);
-    expect(keys.filter((values) => values.length > 1)).toEqual([]);
-  });
-
-  test("starts the program of this repository with its settings", () => {
-    const [node = "", program = "", ...words] = value("ExecStart")
-      .replaceAll("/opt/crossfade", REPOSITORY)
-      .split(" ");
-    expect(execFileSync(node, ["--version"], { encoding: "utf8" })).toMatch(/^v26\./);
-    expect(existsSync(program)).toBe(true);
-    expect(words).toEqual(["start", "--config", "/etc/crossfade/crossfade.yaml"]);
-    expect(value("WorkingDirectory")).toBe(`/var/lib/${value("StateDirectory")}`);
-  });
-
-  test("leaves workers alone when their control process dies, and the time to drain when it is told to stop", () => {
-    expect([value("KillMode"), value("Restart"), value("OOMPolicy")]).toEqual([
-      "process",
-      "on-failure",
-      "continue",
-    ]);
-    expect(value("RuntimeDirectoryPreserve")).toBe("yes");
-    const needed = stopMs(settingsOf(join(REPOSITORY, "config/crossfade.yaml")));
-    expect(Number(value("TimeoutStopSec")) * 1000).toBeGreaterThan(needed);
-  });
-
-  test("is a unit to systemd itself", ({ skip }) => {
-    if (!hasProgram(ANALYZE)) return skip("there is no systemd-analyze here");
-    const copy = join(makeDirectory(), "crossfade.service");
-    writeFileSync(copy, text.replaceAll("/opt/crossfade", REPOSITORY));
-    const { status, stdout, stderr } = spawnSync(ANALYZE, ["verify", copy], { encoding: "utf8" });
-    expect({ status, said: stdout + stderr }).toEqual({ status: 0, said: "" });
   });
 });
