@@ -119,6 +119,16 @@ export class Metrics {
     "What came of comparing the answers to mirrored requests",
     ["route", "result"],
   );
+  readonly #started = this.#counter(
+    "requests_started_total",
+    "Requests that began: those of request_duration_seconds, aborted ones and those in flight",
+    ["route", "backend"],
+  );
+  readonly #aborted = this.#counter(
+    "requests_aborted_total",
+    "Requests without a complete answer: the client left, the answer was cut, or their worker died",
+    ["route", "backend"],
+  );
   readonly #inFlight = this.#gauge("requests_in_flight", "Requests that have not ended", [
     "route",
     "backend",
@@ -193,7 +203,9 @@ export class Metrics {
   }
 
   #setCells(totals: Totals): void {
-    for (const { route, backend, codes, faults, retries } of totals.cells) {
+    for (const { route, backend, started, aborted, codes, faults, retries } of totals.cells) {
+      this.#started.inc({ route, backend }, started);
+      this.#aborted.inc({ route, backend }, aborted);
       for (const [code, count] of codes) this.#requests.inc({ route, backend, code }, count);
       for (const [fault, count] of faults) {
         if (FAULTS[fault].side !== "downstream") this.#faults.inc({ route, backend, fault }, count);

@@ -170,13 +170,20 @@ export class Sampler {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Forgets a worker whose process is gone. Its totals stay in the sum; what it has "now" goes. */
+  /**
+   * Forgets a worker whose process is gone. Its totals stay in the sum; what it has "now" goes. Requests that it had
+   * not ended were cut with it, so they count as aborted: what was started always adds up.
+   */
   retire(worker: string): void {
     this.shadows.retire(worker);
     this.comparisons.retire(worker);
     const known = this.#workers.get(worker);
     if (known === undefined) return;
     this.#retired = sumsOf(this.#retired, known.snapshot);
+    for (const [key, cell] of known.cells) {
+      const aborted = inFlightOf(cell);
+      if (aborted > 0) this.#addToTotals(key, cell, { ...NO_SAMPLE, aborted });
+    }
     this.#workers.delete(worker);
   }
 

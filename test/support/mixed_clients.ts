@@ -29,6 +29,7 @@ export interface MixedAccount {
 /** Clients that send one request after the other until they are stopped, at the pace of the answers. */
 export class MixedClients {
   readonly #url: string;
+  readonly #onLoss: (loss: string) => void;
   readonly #loops: Promise<void>[];
   readonly #statuses: Record<number, number> = {};
   readonly #losses: string[] = [];
@@ -38,9 +39,10 @@ export class MixedClients {
   #lost = 0;
   #isStopping = false;
 
-  /** `each`: how many of each kind. */
-  constructor(url: string, each: number) {
+  /** `each`: how many of each kind. `onLoss` hears of every request that is lost. */
+  constructor(url: string, each: number, onLoss: (loss: string) => void = () => undefined) {
     this.#url = url;
+    this.#onLoss = onLoss;
     const kinds = Object.keys(KINDS) as Kind[];
     this.#loops = kinds.flatMap((kind) =>
       Array.from({ length: each }, (_, index) => this.#run(kind, `${kind}${index}`)),
@@ -80,6 +82,7 @@ export class MixedClients {
         this.#answers[slot] = (this.#answers[slot] ?? 0) + 1;
       } else {
         this.#lost++;
+        this.#onLoss(`${name}-${number}: ${loss}`);
         if (this.#losses.length < LOSSES_MAX) this.#losses.push(`${name}-${number}: ${loss}`);
       }
     }

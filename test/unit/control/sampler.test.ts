@@ -108,6 +108,16 @@ describe("totals", () => {
     expect(finishedOf(sampler, "old")).toBe(5);
   });
 
+  test("count what a worker had not ended as aborted when it is gone, so that what was started adds up", () => {
+    const { sampler } = started();
+    sampler.report("0.10", idle, [cell("old", 5, { started: 9, aborted: 1 })]);
+    sampler.retire("0.10");
+    sampler.report("0.12", idle, [cell("old", 2, { started: 3 })]);
+    const [old] = sampler.totals().cells;
+    expect(old).toMatchObject({ started: 12, finished: 7, aborted: 4 });
+    expect(sampler.totals().inFlight).toEqual([{ route: "shop", backend: "old", requests: 1 }]);
+  });
+
   test("retiring a worker that nobody knows or twice changes nothing", () => {
     const { sampler } = started();
     sampler.report("0.10", { ...idle, connectionsAccepted: 5 }, []);

@@ -1,0 +1,66 @@
+/** Many planned replacements, of workers or of everything, under load of every kind. */
+import { until } from "../../test/support/wait.ts";
+import { SoakStage } from "./stage.ts";
+
+/** What one part did, and what the clients and backends saw. */
+export interface ReplacingReport {
+  readonly done: number;
+  readonly seconds: number;
+  readonly sent: number;
+  readonly answered: number;
+  readonly lost: number;
+  readonly losses: readonly string[];
+  readonly doubled: number;
+  /** Answers that were not 200. */
+  readonly strange: number;
+}
+
+/** Replaces workers until so many were, two at a time. */
+export function replaceWorkers(count: number, say: (text: string) => void): Promise<ReplacingReport> {
+  return underLoad(count, say, async ({ crossfade }) => {
+    const call = ["POST", "/v1/fleet/recycle", { reason: "soak" }] as const;
+    const { workers } = await crossfade.admin<{ workers: { pid: number }[] }>(...call);
+    const former = new Set(workers.map(({ pid }) => pid));
+    await until("successors serve in every slot", async () => {
+      const serving = (await crossfade.workers()).filter(({ state }) => state === "serving");
+      return serving.length === workers.length && serving.every(({ pid }) => !former.has(pid));
+    });
+    return workers.length;
+  });
+}
+
+/** Upgrades so many times, and waits each time until the former workers are gone. */
+export function upgrade(count: number, say: (text: string) => void): Promise<ReplacingReport> {
+  return underLoad(count, say, async ({ crossfade }) => {
+    await crossfade.upgrade();
+    return 1;
+  });
+}
+
+async function underLoad(
+  count: number,
+  say: (text: string) => void,
+  step: (stage: SoakStage) => Promise<number>,
+): Promise<ReplacingReport> {
+  await using stage = await SoakStage.start();
+  const startedMs = performance.now();
+  let done = 0;
+  for (let tenth = 1; done < count;) {
+    done += await step(stage);
+    if (done < (count * tenth) / 10) continue;
+    tenth++;
+    const { sent, lost } = stage.clients.account();
+    say(`  ${done} of ${count}: ${sent} requests, ${lost} lost, ${stage.ledger.doubled.length} doubled`);
+  }
+  const { sent, answered, lost, losses, statuses } = await stage.clients.stop();
+  return {
+    done,
+    seconds: Math.round((performance.now() - startedMs) / 1000),
+    sent,
+    answered,
+    lost,
+    losses,
+    doubled: stage.ledger.doubled.length,
+    strange: answered - (statuses[200] ?? 0),
+  };
+}
