@@ -156,7 +156,8 @@ class Endurance {
     const { sent, lost } = this.#stage.clients.account();
     const minutes = ((performance.now() - this.#startedMs) / 60_000).toFixed(1);
     const [control, worker] = [this.#control.at(-1), this.#worker.at(-1)].map(textOf);
-    return `${minutes} min: ${sent} requests, ${lost} lost, ${this.#unexplained.length} unexplained; control ${control}, worker ${worker}`;
+    const losses = `${lost} lost, ${this.#unexplained.length} unexplained`;
+    return `${minutes} min: ${sent} requests, ${losses}; control ${control}, worker ${worker}`;
   }
 
   async report(): Promise<EnduringReport> {
