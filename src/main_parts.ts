@@ -85,22 +85,7 @@ export function assemble(parts: RunParts, open: OpenStore) {
   const seeding: SeedParts = { commands, registry, id: settings.instance };
   const journal = new Journal(clock);
   const sampler = new Sampler(clock);
-  const fleet = new Fleet({
-    listen: settings.listen,
-    inherited: predecessor?.inheritance.sockets ?? activatedSockets(process.env, process.pid),
-    ...(predecessor === null ? {} : { predecessor }),
-    workers: settings.workers,
-    socketPath: join(settings.runDir, CONTROL_SOCKET),
-    version,
-    workerFile: fileURLToPath(new URL("./plane/worker.ts", import.meta.url)),
-    plane: settings.plane,
-    limits: settings.workerLimits,
-    pace: PACE,
-    clock,
-    log,
-    journal,
-    sampler,
-  });
+  const fleet = new Fleet({ ...fleetOf(parts), version, clock, log, journal, sampler });
   const warnings = () => open.info().warnings;
   const ofGuard = guard === null ? {} : shared(guard, predecessor === null ? settings.table : null, seeding);
   const brakes = new Brakes(join(settings.runDir, BRAKES), log);
@@ -108,14 +93,13 @@ export function assemble(parts: RunParts, open: OpenStore) {
   stack.defer(() => publisher.stop());
   const own = ownInstance({ fleet, publisher });
   const runId = systemRandom().id();
-  const { instance: id } = settings;
-  const me = { registry, id, run: runId, pid: process.pid, version, own };
+  const { instance } = settings;
+  const me = { registry, id: instance, run: runId, pid: process.pid, version, own };
   const members = new Members({ ...me, sampler, clock, log, journal });
   stack.defer(() => members.stop());
   const leads = () => isFirst(members);
   const storeOk = () => publisher.served().fault === null;
   const acts = { publisher, commands, brakes, leads, storeOk, askGate };
-  const { instance } = settings;
   const comparing = { store: open.comparisons, totals: sampler.comparisons, publisher, instance, clock, log };
   const comparisons = new Comparisons(comparing);
   stack.defer(() => comparisons.stop());
@@ -132,16 +116,10 @@ export function assemble(parts: RunParts, open: OpenStore) {
   stack.defer(() => clearInterval(ticker));
   const reloader = new Reloader({ settings, load, fleet, journal, log });
   const stay = stayOf(predecessor, service, settings.runDir);
-  const upgrade = new Upgrade({
-    fleet,
-    runDir: settings.runDir,
-    admin: () => ({ host: settings.admin.host, port: settings.admin.port, fd: charge.admin().fd }),
-    program: programCall(),
-    stay: stay?.path ?? null,
-    clock,
-    log,
-    journal,
-  });
+  const exchange = { runDir: settings.runDir, program: programCall(), stay: stay?.path ?? null };
+  const { host, port } = settings.admin;
+  const admin = () => ({ host, port, fd: charge.admin().fd });
+  const upgrade = new Upgrade({ ...exchange, fleet, admin, clock, log, journal });
   stack.defer(() => upgrade.cancel("Crossfade ends"));
   const shown = {
     commands,
@@ -157,6 +135,21 @@ export function assemble(parts: RunParts, open: OpenStore) {
     version,
   };
   return { ...shown, seeding, reloader, charge, stay };
+}
+
+/** What the fleet takes from the settings, and from whoever started this process. */
+function fleetOf({ settings, predecessor }: RunParts) {
+  return {
+    listen: settings.listen,
+    inherited: predecessor?.inheritance.sockets ?? activatedSockets(process.env, process.pid),
+    ...(predecessor === null ? {} : { predecessor }),
+    workers: settings.workers,
+    socketPath: join(settings.runDir, CONTROL_SOCKET),
+    workerFile: fileURLToPath(new URL("./plane/worker.ts", import.meta.url)),
+    plane: settings.plane,
+    limits: settings.workerLimits,
+    pace: PACE,
+  };
 }
 
 /** How the publisher gets on with a store that may be away, or lose its table. */

@@ -179,7 +179,7 @@ export class Fleet {
 
   /** What an operator should look at though requests are served. */
   warnings(): string[] {
-    return [...this.#slots.warnings(), ...this.#crew.warnings()];
+    return [...this.#slots.warnings(), ...this.#rotation.warnings(), ...this.#crew.warnings()];
   }
 
   /** Calls `listener` whenever a worker became ready, answered a table, drains or is gone. Gives what ends it. */
@@ -219,8 +219,9 @@ export class Fleet {
 
   #receive(hello: Hello, channel: ControlChannel): ChannelEvents<WorkerMessage> {
     const known = this.#crew.byPid(hello.pid);
-    // A worker that was started for this process has no table yet; any other one belongs to the one in charge.
-    if (this.#phase === "trying" && known === undefined && hello.revision > 0) return turnAway(channel);
+    // Whoever was not asked for, or has a table already, belongs to the one in charge.
+    const isAwaited = hello.revision === 0 && this.#staffing.awaited().includes(hello.worker);
+    if (this.#phase === "trying" && known === undefined && !isAwaited) return turnAway(channel);
     if (known !== undefined) return this.#welcome(known, hello, channel);
     const scene = {
       listen: this.#foothold.listen,

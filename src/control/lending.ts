@@ -30,6 +30,11 @@ export class Lending {
     return members.length === this.#slots && members.every(({ state }) => state === "serving");
   }
 
+  /** Whether another control process could serve here: somebody has the sockets for it. */
+  canLend(): boolean {
+    return this.#foothold.isHeld() || this.#crew.all().some((link) => link.maySpawn());
+  }
+
   /** The addresses, as workers are told them. */
   listen(): readonly string[] {
     return this.#foothold.listen;

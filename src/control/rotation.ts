@@ -20,6 +20,8 @@ export class Rotation {
   readonly #crew: Crew;
   /** Whom an operator wants to go, by pid, with the reason. At most one entry per worker that lives. */
   readonly #wishes = new Map<number, string>();
+  /** Who waits because so many drain; null when nobody has to. */
+  #crowd: { readonly link: WorkerLink; readonly cause: string; readonly draining: number } | null = null;
 
   constructor(crew: Crew) {
     this.#crew = crew;
@@ -44,8 +46,24 @@ export class Rotation {
     readonly nowMs: number;
   }): Turn | null {
     const { slots, limits, pace, nowMs } = scene;
-    const isBusy = this.#crew.all().some((link) => link.isPredecessor());
-    if (isBusy || isCrowded(this.#crew.draining(), slots)) return null;
+    const draining = this.#crew.draining();
+    const turn = this.#crew.all().some((link) => link.isPredecessor())
+      ? null
+      : this.#due(limits, pace, nowMs);
+    this.#crowd = turn !== null && isCrowded(draining, slots) ? { ...turn, draining } : null;
+    return this.#crowd === null ? turn : null;
+  }
+
+  /** Who has to wait, in the operator's words. */
+  warnings(): string[] {
+    if (this.#crowd === null) return [];
+    const { link, cause, draining } = this.#crowd;
+    return [
+      `worker ${link.worker} (pid ${link.pid}) shall be replaced (${cause}), but ${draining} workers drain already`,
+    ];
+  }
+
+  #due(limits: WorkerLimits, pace: Pace, nowMs: number): Turn | null {
     for (const link of this.#crew.members()) {
       if (link.state !== "serving" || link.readyAtMs === null) continue;
       const facts = { rssBytes: link.rssBytes(), livedMs: nowMs - link.readyAtMs };

@@ -84,8 +84,7 @@ export class Upgrade {
   async begin(cause: string): Promise<UpgradeOutcome> {
     const { fleet, journal, log, clock } = this.#parts;
     if (this.#trial !== null || this.#isOver) return refused("an upgrade is under way already");
-    if (!fleet.lending.isSteady())
-      return refused("the workers are starting or draining; try again when they serve");
+    if (!fleet.lending.canLend()) return refused("Crossfade does not serve: it is starting or draining");
     const startedMs = clock.nowMs();
     journal.append("upgrade.started", { cause });
     log.info({ cause }, "upgrade: starting the program on disk");

@@ -27,8 +27,8 @@ describe("a listening address that takes PROXY headers", () => {
   test("is told to the workers as such", () => {
     const { listen } = settingsOf(`${LISTEN}trusted_proxies: [unix, 10.0.0.0/8]\n`);
     expect(listen.map(({ text }) => readListening(text))).toEqual([
-      { isUnix: false, takesProxyHeader: true },
-      { isUnix: true, takesProxyHeader: false },
+      { isUnix: false, takesProxyHeader: true, address: "127.0.0.1:80" },
+      { isUnix: true, takesProxyHeader: false, address: "unix:/x" },
     ]);
   });
 

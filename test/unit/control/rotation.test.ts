@@ -122,6 +122,10 @@ describe("a planned replacement", () => {
         .toSorted(),
     ).toEqual(["draining", "draining", "serving"]);
     expect(stage.events("worker.recycling")).toHaveLength(2);
+    await until("the wait is told", () => fleet.warnings().length > 0);
+    expect(fleet.warnings()).toEqual([
+      expect.stringMatching(/shall be replaced \(third\), but 2 workers drain already/),
+    ]);
     killNow(fleet.status().find(({ state }) => state === "draining")?.pid ?? 0);
     await until("the third is replaced", () => stage.events("worker.recycled").length === 3);
   });
