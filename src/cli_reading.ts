@@ -210,9 +210,27 @@ function workerCells(worker: FleetWorker): Cell[] {
 function workerNotes(worker: FleetWorker): string[] {
   const { replaced_because: cause } = worker;
   const replaced = cause === undefined ? "" : `replaced: ${cause}`;
-  return [worker.adopted ? "adopted" : "", replaced, worker.refused?.reason ?? ""].filter(
-    (note) => note !== "",
-  );
+  const { pressure = "none" } = worker;
+  const pressed = pressure === "none" ? "" : `pressed: gives up ${pressure}`;
+  const notes = [worker.adopted ? "adopted" : "", replaced, pressed, drainNote(worker.drain)];
+  return [...notes, worker.refused?.reason ?? ""].filter((note) => note !== "");
+}
+
+/** What is still open in a worker that drains, and until when. */
+function drainNote(drain: FleetWorker["drain"]): string {
+  if (drain === undefined) return "";
+  const { idle, requests, tunnels, streams } = drain.open;
+  const [http, sockets] = [drain.requests_until, drain.tunnels_until].map((moment) => moment.slice(11, 19));
+  const kinds: [count: number, what: string][] = [
+    [requests, "requests"],
+    [streams, "event streams"],
+    [idle, "idle"],
+  ];
+  const open = kinds.filter(([count]) => count > 0).map(([count, what]) => `${countText(count)} ${what}`);
+  return [
+    ...(open.length === 0 ? [] : [`${open.join(", ")} until ${http}Z`]),
+    ...(tunnels === 0 ? [] : [`${countText(tunnels)} WebSockets until ${sockets}Z`]),
+  ].join(", ");
 }
 
 function lagCell(lag: number): Cell {

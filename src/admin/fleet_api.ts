@@ -137,5 +137,11 @@ function encodeWorker(worker: WorkerStatus, revision: number): FleetAnswer["work
     rss_bytes: worker.rssBytes,
     loop_utilization: worker.loopUtilization,
     replaced_because: worker.replacedBecause,
+    pressure: worker.pressure,
+    drain: worker.drain && {
+      open: { ...worker.drain.open },
+      requests_until: new Date(worker.drain.requestsUntilMs).toISOString(),
+      tunnels_until: new Date(worker.drain.tunnelsUntilMs).toISOString(),
+    },
   };
 }

@@ -15,7 +15,7 @@ import type { Sampler, Totals } from "../control/sampler.ts";
 import { LATENCY_BOUNDS_US } from "../domain/latency.ts";
 import { PHASES } from "../domain/rollout_words.ts";
 import { SHARES_TOTAL, type Route } from "../domain/route.ts";
-import type { CellSnapshot } from "../shared/counters.ts";
+import { PRESSURE_LEVELS, type CellSnapshot } from "../shared/counters.ts";
 import type { TableNow } from "./current.ts";
 import { stepNumber } from "./rollout_view.ts";
 
@@ -175,6 +175,11 @@ export class Metrics {
   readonly #loops = this.#gauge("worker_event_loop_utilization", "How busy a worker's thread is, 0 to 1", [
     "worker",
   ]);
+  readonly #pressure = this.#gauge(
+    "worker_pressure",
+    "What a worker gives up, 0 for nothing to 3 for clients",
+    ["worker"],
+  );
   readonly #build = this.#gauge("build_info", "Always 1; the labels say what runs", ["version", "node"]);
 
   constructor(source: MetricsSource) {
@@ -233,6 +238,7 @@ export class Metrics {
   #setConnections(totals: Totals): void {
     const sides = { downstream: 0, upstream: 0 };
     const loops = new Map<string, number>();
+    const pressures = new Map<string, number>();
     for (const [key, worker] of totals.workers) {
       sides.downstream += worker.connectionsOpenNow;
       for (const [backend, idle, busy] of worker.upstreamNow) {
@@ -243,9 +249,12 @@ export class Metrics {
       // A slot has two workers while one of them drains: the busier one counts.
       const slot = key.replace(/\..*/, "");
       loops.set(slot, Math.max(loops.get(slot) ?? 0, worker.loopUtilization));
+      const level = PRESSURE_LEVELS.indexOf(worker.pressure ?? "none");
+      pressures.set(slot, Math.max(pressures.get(slot) ?? 0, level));
     }
     for (const [side, count] of Object.entries(sides)) this.#connections.set({ side }, count);
     for (const [worker, utilization] of loops) this.#loops.set({ worker }, utilization);
+    for (const [worker, level] of pressures) this.#pressure.set({ worker }, level);
     this.#accepted.inc(totals.connectionsAccepted);
     this.#refused.inc(totals.connectionsRefused);
     this.#excess.inc(totals.upstreamExcess);

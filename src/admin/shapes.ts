@@ -8,7 +8,7 @@ import { PHASES } from "../domain/rollout_words.ts";
 import { ROLLBACK_SIGNALS } from "../domain/route.ts";
 import { routeSchema, tableRouteSchema, tableSchema, weightsSchema } from "../domain/schema.ts";
 import { nameSchema } from "../domain/schema_parts.ts";
-import { SHADOW_RESULTS } from "../shared/counters.ts";
+import { PRESSURE_LEVELS, SHADOW_RESULTS } from "../shared/counters.ts";
 import { comparisonShape } from "./difference_shapes.ts";
 
 /** The longest reason, in UTF-16 units. */
@@ -204,6 +204,18 @@ const workerStatus = z.strictObject({
   restarts: count,
   rss_bytes: count,
   loop_utilization: z.number().min(0).max(1),
+  pressure: z
+    .enum(PRESSURE_LEVELS)
+    .optional()
+    .meta({ description: "What it gives up because it is pressed; each level includes those before it" }),
+  drain: z
+    .strictObject({
+      open: z.strictObject({ idle: count, requests: count, tunnels: count, streams: count }),
+      requests_until: moment,
+      tunnels_until: moment,
+    })
+    .optional()
+    .meta({ description: "While it drains: what is still open, and until when it may be" }),
   replaced_because: z
     .string()
     .optional()

@@ -1,5 +1,6 @@
 /** What people hear of the fleet: every happening is one journal event and one log line, named and filled here. */
 import type { Logger } from "../base/logger.ts";
+import type { PressureLevel } from "../shared/counters.ts";
 import type { Slot } from "./roster.ts";
 
 /** Takes events for `GET /v1/events`. */
@@ -75,6 +76,14 @@ export class FleetNews {
   refused({ worker, pid }: Named, revision: number, reason: string): void {
     this.#journal.append("table.refused", { worker, pid, revision, reason });
     this.#log.error({ worker, pid, revision, reason }, "worker refused a table");
+  }
+
+  /** `level`: what the worker gives up from now on, to have more for the rest. */
+  pressed({ worker, pid }: Named, level: PressureLevel): void {
+    this.#journal.append("worker.pressure", { worker, pid, level });
+    const facts = { worker, pid, level };
+    if (level === "none") this.#log.info(facts, "worker is not pressed any more");
+    else this.#log.warn(facts, "worker is pressed and gives something up");
   }
 
   hangs({ worker, pid }: Named, cause: string): void {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { FAULTS, type FaultCode } from "../base/fault.ts";
 import { LATENCY_BUCKETS } from "../domain/latency.ts";
 import type { Counts, Judged, Sample } from "../domain/window.ts";
+import { PRESSURE_LEVELS } from "../shared/counters.ts";
 import { INSTANCE_TEXT_MAX } from "../store/instances.ts";
 import type { WorkerStatus } from "./worker_link.ts";
 
@@ -71,6 +72,14 @@ const workerSchema = z.object({
   restarts: count,
   rss_bytes: count,
   loop_utilization: z.number().min(0).max(1),
+  pressure: z.enum(PRESSURE_LEVELS).optional(),
+  drain: z
+    .object({
+      open: z.object({ idle: count, requests: count, tunnels: count, streams: count }),
+      requests_until_ms: count,
+      tunnels_until_ms: count,
+    })
+    .optional(),
 });
 
 const statusSchema = z.object({
@@ -111,6 +120,12 @@ export function encodeStatus(status: MemberStatus): string {
       restarts: worker.restarts,
       rss_bytes: worker.rssBytes,
       loop_utilization: worker.loopUtilization,
+      pressure: worker.pressure,
+      drain: worker.drain && {
+        open: worker.drain.open,
+        requests_until_ms: Math.trunc(worker.drain.requestsUntilMs),
+        tunnels_until_ms: Math.trunc(worker.drain.tunnelsUntilMs),
+      },
     })),
     warnings: status.warnings.slice(0, WARNINGS_MAX).map((warning) => warning.slice(0, TEXT_MAX)),
   };
@@ -138,6 +153,16 @@ export function decodeStatus(written: string): MemberStatus | null {
       restarts: worker.restarts,
       rssBytes: worker.rss_bytes,
       loopUtilization: worker.loop_utilization,
+      ...(worker.pressure === undefined ? {} : { pressure: worker.pressure }),
+      ...(worker.drain === undefined
+        ? {}
+        : {
+            drain: {
+              open: worker.drain.open,
+              requestsUntilMs: worker.drain.requests_until_ms,
+              tunnelsUntilMs: worker.drain.tunnels_until_ms,
+            },
+          }),
     })),
   };
 }

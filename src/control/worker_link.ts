@@ -2,7 +2,13 @@
 import type { Clock } from "../base/clock.ts";
 import type { TableSpec } from "../domain/route.ts";
 import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
-import type { CellSnapshot, ShadowCount, WorkerSnapshot } from "../shared/counters.ts";
+import type {
+  CellSnapshot,
+  DrainProgress,
+  PressureLevel,
+  ShadowCount,
+  WorkerSnapshot,
+} from "../shared/counters.ts";
 import type { ComparisonReport, DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
 import { isRunning, killNow } from "./process.ts";
 import { goneByMs } from "./roster.ts";
@@ -30,6 +36,10 @@ export interface WorkerStatus {
   readonly loopUtilization: number;
   /** Why it is replaced as planned: until its successor serves it goes on, then it drains. */
   readonly replacedBecause?: string;
+  /** What it gives up because it is pressed; absent for nothing. */
+  readonly pressure?: PressureLevel;
+  /** While it drains, and has said how far it is. */
+  readonly drain?: DrainProgress;
 }
 
 /** Who hears what one worker does. */
@@ -40,6 +50,8 @@ export interface LinkEvents {
   onRefused(link: WorkerLink, revision: number, reason: string): void;
   /** It began to drain, told or not. */
   onDraining(link: WorkerLink): void;
+  /** It gives up more than before, or less. */
+  onPressure(link: WorkerLink): void;
   onCounters(
     link: WorkerLink,
     worker: WorkerSnapshot,
@@ -82,6 +94,8 @@ export class WorkerLink {
   readyAtMs: number | null = null;
   /** It is replaced as planned: it serves until its successor does. Null while it is not. */
   replacedBecause: string | null = null;
+  /** What it gives up now. */
+  pressure: PressureLevel = "none";
   readonly #clock: Clock;
   readonly #events: LinkEvents;
   #channel: ControlChannel | null = null;
@@ -267,6 +281,8 @@ export class WorkerLink {
       rssBytes: this.rssBytes(),
       loopUtilization: this.#snapshot?.loopUtilization ?? 0,
       ...(this.replacedBecause === null ? {} : { replacedBecause: this.replacedBecause }),
+      ...(this.pressure === "none" ? {} : { pressure: this.pressure }),
+      ...(this.#snapshot?.drain === undefined ? {} : { drain: this.#snapshot.drain }),
     };
   }
 
@@ -285,6 +301,7 @@ export class WorkerLink {
         return this.#events.onRefused(this, message.revision, message.reason);
       case "counters":
         this.#waits.quietMs = 0;
+        this.#notePressure(message.worker.pressure ?? "none");
         this.#snapshot = message.worker;
         return this.#events.onCounters(
           this,
@@ -300,6 +317,12 @@ export class WorkerLink {
       case "hello":
         return this.#channel?.close("the worker said hello twice");
     }
+  }
+
+  #notePressure(level: PressureLevel): void {
+    if (level === this.pressure) return;
+    this.pressure = level;
+    this.#events.onPressure(this);
   }
 
   #becomeReady(): void {

@@ -1,7 +1,8 @@
 /** How a worker stops: which of its connections end when, so that nothing is cut and not all come back at once. */
 import type { Clock } from "../base/clock.ts";
 import type { Random } from "../base/random.ts";
-import type { DrainOptions, OpenConnections } from "../shared/messages.ts";
+import type { OpenConnections } from "../shared/counters.ts";
+import type { DrainOptions } from "../shared/messages.ts";
 import type { Timed } from "./deadlines.ts";
 
 /** The last part of their time in which WebSockets and event streams are ended, each at a moment of its own. */

@@ -2,7 +2,8 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { faultResponse } from "../http/write.ts";
 import type { Place } from "../http/proxy_protocol.ts";
-import type { DrainOptions, Listening, OpenConnections } from "../shared/messages.ts";
+import type { OpenConnections } from "../shared/counters.ts";
+import type { DrainOptions, Listening } from "../shared/messages.ts";
 import { Drain } from "./drain.ts";
 import { Downstream, type DownstreamOwner } from "./downstream.ts";
 import { UNIX_PEER, plainAddress, type Peer } from "./peer.ts";

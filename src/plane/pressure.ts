@@ -1,10 +1,5 @@
 /** How hard a worker is pressed, and what it gives up for that: first what nobody waits for, last new connections. */
-
-/** What is given up, in this order; each level includes the ones before it. */
-export const PRESSURE_LEVELS = ["none", "mirrors", "comparisons", "connections"] as const;
-
-/** One of them. */
-export type PressureLevel = (typeof PRESSURE_LEVELS)[number];
+import { PRESSURE_LEVELS, type PressureLevel } from "../shared/counters.ts";
 
 /** How a worker does, as it finds at a sweep. */
 export interface Load {

@@ -222,7 +222,18 @@ class Worker {
       lookupsFailed: this.#plane.resolver.failures,
       loopUtilization: loop.utilization,
       rssBytes: process.memoryUsage.rss(),
+      pressure: this.#plane.pressure,
+      ...this.#drainProgress(),
     };
+  }
+
+  #drainProgress(): Pick<WorkerSnapshot, "drain"> {
+    const { drain } = this.#plane;
+    if (drain === null) return {};
+    const nowMs = systemClock.wallMs();
+    const { requestsMs, tunnelsMs } = drain.left;
+    const until = { requestsUntilMs: nowMs + requestsMs, tunnelsUntilMs: nowMs + tunnelsMs };
+    return { drain: { open: this.#listener.openNow, ...until } };
   }
 
   async #exit(): Promise<void> {

@@ -73,6 +73,32 @@ export interface CellSnapshot {
   readonly judged: Judged;
 }
 
+/** What a pressed worker gives up, in this order; each level includes the ones before it. */
+export const PRESSURE_LEVELS = ["none", "mirrors", "comparisons", "connections"] as const;
+
+/** One of them. */
+export type PressureLevel = (typeof PRESSURE_LEVELS)[number];
+
+/** The client connections of a worker by what they are at. */
+export interface OpenConnections {
+  /** Between requests, or before the first. */
+  readonly idle: number;
+  /** With a request that is arriving or being answered. */
+  readonly requests: number;
+  /** WebSockets. */
+  readonly tunnels: number;
+  /** Streams of events. */
+  readonly streams: number;
+}
+
+/** How far a worker that stops is, and until when what is open may be, in Unix milliseconds. */
+export interface DrainProgress {
+  readonly open: OpenConnections;
+  /** Everything but WebSockets. */
+  readonly requestsUntilMs: number;
+  readonly tunnelsUntilMs: number;
+}
+
 /** What one worker reports about itself. Cumulative unless it says "now". */
 export interface WorkerSnapshot {
   readonly connectionsAccepted: number;
@@ -90,6 +116,10 @@ export interface WorkerSnapshot {
   /** 0 to 1, since the last snapshot. */
   readonly loopUtilization: number;
   readonly rssBytes: number;
+  /** Absent from workers of an earlier version. */
+  readonly pressure?: PressureLevel;
+  /** While it drains. */
+  readonly drain?: DrainProgress;
 }
 
 /** The totals of one route and backend. Only the worker that owns it writes it. */

@@ -58,18 +58,6 @@ export interface DrainOptions {
   readonly tunnelsMs: number;
 }
 
-/** The client connections of a worker by what they are at. */
-export interface OpenConnections {
-  /** Between requests, or before the first. */
-  readonly idle: number;
-  /** With a request that is arriving or being answered. */
-  readonly requests: number;
-  /** WebSockets. */
-  readonly tunnels: number;
-  /** Streams of events. */
-  readonly streams: number;
-}
-
 /** What the workers need of the settings. Reloadable at any time. */
 export interface PlaneOptions {
   readonly accessLog: AccessLogOptions;

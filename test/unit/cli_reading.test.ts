@@ -119,12 +119,15 @@ describe("fleet", () => {
     const shared = await serveStage({ isShared: true });
     const facts = { word: 1, startedMs: 0, pid: 1, store: null, servingFrom: "store" } as const;
     const worker = { ...shared.parts.fleet.status()[0]!, appliedRevision: 3 };
+    const open = { idle: 1, requests: 0, tunnels: 1_200, streams: 3 };
+    const until = { requestsUntilMs: 61_000, tunnelsUntilMs: 3_600_000 };
+    const leaving = { ...worker, state: "draining", pressure: "mirrors", drain: { open, ...until } } as const;
     const busy = {
       ...facts,
       run: "b",
       version: "8.0.0",
       state: "serving",
-      workers: [worker, worker],
+      workers: [worker, leaving],
     } as const;
     const idle = { ...facts, run: "c", version: "7.0.0", state: "not ready", workers: [] } as const;
     const put = (id: string, appliedRevision: number, status: string): void => {
@@ -139,7 +142,9 @@ describe("fleet", () => {
     expect(shown.map((line) => line.trim().split(/ {2,}/).join("|"))).toEqual([
       "INSTANCE|WORKER|PID|STATE|VERSION|REVISION|LAG|CONNECTIONS|RESTARTS|MEMORY|BUSY|NOTE",
       "busy|0|4242|serving|0.0.0-test|3|0|3|0|48 MiB|25 %",
-      "busy|0|4242|serving|0.0.0-test|3|0|3|0|48 MiB|25 %",
+      "busy|0|4242|draining|0.0.0-test|3|0|3|0|48 MiB|25 %|" +
+        "pressed: gives up mirrors; " +
+        "3 event streams, 1 idle until 00:01:01Z, 1,200 WebSockets until 01:00:00Z",
       "here|0|4242|serving|0.0.0-test|1|2|3|0|48 MiB|25 %|this one; 2 behind",
       "idle|-|-|not ready|7.0.0|0|3|-|-|-|-|not ready; 3 behind; serves the table on its disk; store: no answer",
       "warning: instance busy: the disk\\u{1b}[2J is full",

@@ -147,6 +147,7 @@ describe("a scrape", () => {
     expect(valueOf(text, "crossfade_lookups_failed_total")).toBe(21);
     expect(valueOf(text, "crossfade_log_lines_dropped_total")).toBe(18);
     expect(valueOf(text, 'crossfade_worker_event_loop_utilization{worker="0"}')).toBe(0.25);
+    expect(valueOf(text, 'crossfade_worker_pressure{worker="0"}')).toBe(0);
     expect(valueOf(text, 'crossfade_worker_event_loop_utilization{worker="1"}')).toBe(0.5);
     expect(valueOf(text, "crossfade_table_revision")).toBe(7);
     expect(valueOf(text, 'crossfade_split_ratio{route="shop",backend="old"}')).toBe(0.875);

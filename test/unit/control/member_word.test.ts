@@ -33,6 +33,12 @@ const STATUS: MemberStatus = {
       restarts: 1,
       rssBytes: 1_000,
       loopUtilization: 0.5,
+      pressure: "comparisons",
+      drain: {
+        open: { idle: 1, requests: 2, tunnels: 3, streams: 4 },
+        requestsUntilMs: 1_000,
+        tunnelsUntilMs: 2_000,
+      },
     },
   ],
   warnings: ["the disk is full"],
