@@ -325,7 +325,7 @@ export class Fleet {
       if (this.#isStaffed() && this.#crew.unseat(link)) this.#staffing.fill();
       this.#tell();
     },
-    onPressure: (link) => this.#news.pressed(link, link.pressure),
+    onPressure: (link, cause) => this.#news.pressed(link, link.pressure, cause),
     onCounters: (link, ...counted) => this.#parts.sampler.report(link.key(), ...counted),
     onLost: (link, cause) => this.#lose(link, cause),
   };

@@ -1,6 +1,6 @@
 /** What people hear of the fleet: every happening is one journal event and one log line, named and filled here. */
 import type { Logger } from "../base/logger.ts";
-import type { PressureLevel } from "../shared/counters.ts";
+import type { PressureCause, PressureLevel } from "../shared/counters.ts";
 import type { Slot } from "./roster.ts";
 
 /** Takes events for `GET /v1/events`. */
@@ -79,9 +79,9 @@ export class FleetNews {
   }
 
   /** `level`: what the worker gives up from now on, to have more for the rest. */
-  pressed({ worker, pid }: Named, level: PressureLevel): void {
-    this.#journal.append("worker.pressure", { worker, pid, level });
-    const facts = { worker, pid, level };
+  pressed({ worker, pid }: Named, level: PressureLevel, cause: PressureCause | null): void {
+    const facts = { worker, pid, level, ...(cause === null ? {} : { cause }) };
+    this.#journal.append("worker.pressure", facts);
     if (level === "none") this.#log.info(facts, "worker is not pressed any more");
     else this.#log.warn(facts, "worker is pressed and gives something up");
   }

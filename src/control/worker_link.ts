@@ -5,6 +5,7 @@ import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
 import type {
   CellSnapshot,
   DrainProgress,
+  PressureCause,
   PressureLevel,
   ShadowCount,
   WorkerSnapshot,
@@ -51,7 +52,7 @@ export interface LinkEvents {
   /** It began to drain, told or not. */
   onDraining(link: WorkerLink): void;
   /** It gives up more than before, or less. */
-  onPressure(link: WorkerLink): void;
+  onPressure(link: WorkerLink, cause: PressureCause | null): void;
   onCounters(
     link: WorkerLink,
     worker: WorkerSnapshot,
@@ -301,7 +302,7 @@ export class WorkerLink {
         return this.#events.onRefused(this, message.revision, message.reason);
       case "counters":
         this.#waits.quietMs = 0;
-        this.#notePressure(message.worker.pressure ?? "none");
+        this.#notePressure(message.worker);
         this.#snapshot = message.worker;
         return this.#events.onCounters(
           this,
@@ -319,10 +320,10 @@ export class WorkerLink {
     }
   }
 
-  #notePressure(level: PressureLevel): void {
-    if (level === this.pressure) return;
-    this.pressure = level;
-    this.#events.onPressure(this);
+  #notePressure({ pressure = "none", pressedBy }: WorkerSnapshot): void {
+    if (pressure === this.pressure) return;
+    this.pressure = pressure;
+    this.#events.onPressure(this, pressedBy ?? null);
   }
 
   #becomeReady(): void {

@@ -4,7 +4,14 @@ import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import type { TableSpec } from "../domain/route.ts";
 import { compileTable, type CompiledRoute, type RouteTable } from "../domain/table.ts";
-import { CounterBook, NOBODY, PRESSURE_LEVELS, type Cell, type PressureLevel } from "../shared/counters.ts";
+import {
+  CounterBook,
+  NOBODY,
+  PRESSURE_LEVELS,
+  type Cell,
+  type PressureCause,
+  type PressureLevel,
+} from "../shared/counters.ts";
 import type { PlaneOptions } from "../shared/messages.ts";
 import { AddressCaps } from "./caps.ts";
 import { Copies } from "./copies.ts";
@@ -57,6 +64,8 @@ export class Plane {
   serving: Serving | null = null;
   trusted = new TrustedPeers([]);
   connectionsMax = 1;
+  /** No more than there are descriptors for, those of backends included, whatever the settings say. */
+  connectionsCap = Infinity;
   readonly caps = new AddressCaps();
   readonly copies = new Copies();
   /** Header and trailer fields that were not passed on because they could pass for others. */
@@ -64,6 +73,7 @@ export class Plane {
   readonly #budgets = new Map<string, RetryBudget>();
   /** What the worker gives up for now. */
   pressure: PressureLevel = "none";
+  pressedBy: PressureCause | null = null;
   readonly #pressure = new Pressure();
   /** While the worker stops. */
   drain: Drain | null = null;
@@ -99,7 +109,7 @@ export class Plane {
   /** Gives what does not work although requests do, or null. */
   configure(options: PlaneOptions): string | null {
     this.trusted = new TrustedPeers(options.trustedProxies);
-    this.connectionsMax = options.connectionsMax;
+    this.connectionsMax = Math.min(options.connectionsMax, this.connectionsCap);
     this.caps.connectionsMax = options.connectionsPerAddressMax;
     this.caps.headsMax = options.headsPerAddressMax;
     this.dryRun.configure(options.dryRunSecret ?? null);
@@ -123,7 +133,9 @@ export class Plane {
 
   /** Takes how the worker does, and gives up what it has to, or takes it up again. */
   feel(load: Load): void {
-    this.pressure = this.#pressure.feel(load, this.clock.nowMs());
+    const pressed = this.#pressure.feel(load, this.clock.nowMs());
+    this.pressure = pressed?.level ?? "none";
+    this.pressedBy = pressed?.cause ?? null;
     const level = PRESSURE_LEVELS.indexOf(this.pressure);
     const gives = (what: PressureLevel): boolean => level >= PRESSURE_LEVELS.indexOf(what);
     this.shadows.shed({ mirrors: gives("mirrors"), comparisons: gives("comparisons") });

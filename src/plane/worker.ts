@@ -1,5 +1,6 @@
 /** Worker entry: build the plane, follow tables, acknowledge, report counters, drain. */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
@@ -30,6 +31,8 @@ import { Plane } from "./plane.ts";
 const FIRST_FD = 3;
 /** A stopping worker waits this long for its last words to be read. */
 const LAST_WORDS_MS = 500;
+/** Descriptors of a worker besides its connections: files, channels and what Node itself needs, with some room. */
+const OWN_FILES = 48;
 /** Comparisons are reported this often. */
 const COMPARISONS_MS = 1_000;
 
@@ -61,6 +64,8 @@ class Worker {
   #sweptLoop = this.#loop;
   #sweptMs = systemClock.nowMs();
   #comparisonsDueMs = -Infinity;
+  readonly #filesMax = filesMax();
+  #rssBytes = 0;
 
   constructor(options: WorkerOptions, log: Logger) {
     this.#options = options;
@@ -122,6 +127,14 @@ class Worker {
   }
 
   #configure(options: PlaneOptions): void {
+    // Each request may need one more, to its backend.
+    const cap = Math.max(1, Math.floor((this.#filesMax - OWN_FILES) / 2));
+    this.#plane.connectionsCap = cap;
+    const { connectionsMax } = options;
+    if (cap < connectionsMax) {
+      const facts = { limit: connectionsMax, descriptors: this.#filesMax, taken: cap };
+      this.#log.warn(facts, "fewer descriptors than limits.connections needs: raise the limit of open files");
+    }
     const problem = this.#plane.configure(options);
     if (problem !== null) this.#log.error({ path: options.accessLog.path }, problem);
   }
@@ -179,10 +192,18 @@ class Worker {
     const { utilization } = performance.eventLoopUtilization(loop, this.#sweptLoop);
     // Before the sweep, which takes time of its own.
     const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics();
-    this.#plane.feel({ lagMs: nowMs - this.#sweptMs - SWEEP_MS, utilization, heap: used / limit });
+    const lagMs = nowMs - this.#sweptMs - SWEEP_MS;
+    this.#plane.feel({ lagMs, utilization, heap: used / limit, files: this.#filesPart() });
     this.#sweptLoop = loop;
     this.#sweptMs = nowMs;
     this.#plane.deadlines.sweep(nowMs);
+  }
+
+  /** Of the descriptors that this process may have, about as many as it has. */
+  #filesPart(): number {
+    const upstream = [...this.#plane.pool.now(), ...this.#plane.shadows.pool.now()];
+    const open = upstream.reduce((sum, [, idle, busy]) => sum + idle + busy, this.#listener.open);
+    return (open + OWN_FILES) / this.#filesMax;
   }
 
   #report(): void {
@@ -221,10 +242,24 @@ class Worker {
       fieldsDropped: this.#plane.fieldsDropped,
       lookupsFailed: this.#plane.resolver.failures,
       loopUtilization: loop.utilization,
-      rssBytes: process.memoryUsage.rss(),
+      rssBytes: this.#rss(),
       pressure: this.#plane.pressure,
+      ...(this.#plane.pressedBy === null ? {} : { pressedBy: this.#plane.pressedBy }),
       ...this.#drainProgress(),
     };
+  }
+
+  /** As it was last known: to ask for it takes a descriptor, and there may be none left. */
+  #rss(): number {
+    try {
+      this.#rssBytes = process.memoryUsage.rss();
+    } catch (error) {
+      if (
+        !(error instanceof Error && "code" in error && (error.code === "EMFILE" || error.code === "ENFILE"))
+      )
+        throw error;
+    }
+    return this.#rssBytes;
   }
 
   #drainProgress(): Pick<WorkerSnapshot, "drain"> {
@@ -244,6 +279,16 @@ class Worker {
     this.#link.close();
     this.#log.info({}, "drained");
     setTimeout(() => process.exit(0), LAST_WORDS_MS);
+  }
+}
+
+/** How many descriptors this process may have; no limit where the system does not tell. Source: proc_pid_limits(5). */
+function filesMax(): number {
+  try {
+    return Number(/^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Infinity);
+  } catch (error) {
+    if (error instanceof Error && "code" in error) return Infinity;
+    throw error;
   }
 }
 

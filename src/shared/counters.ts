@@ -79,6 +79,12 @@ export const PRESSURE_LEVELS = ["none", "mirrors", "comparisons", "connections"]
 /** One of them. */
 export type PressureLevel = (typeof PRESSURE_LEVELS)[number];
 
+/** What presses: a thread that is late or busy, a heap or a table of descriptors that fills. */
+export const PRESSURE_CAUSES = ["lag", "busy", "heap", "files"] as const;
+
+/** One of them. */
+export type PressureCause = (typeof PRESSURE_CAUSES)[number];
+
 /** The client connections of a worker by what they are at. */
 export interface OpenConnections {
   /** Between requests, or before the first. */
@@ -118,6 +124,8 @@ export interface WorkerSnapshot {
   readonly rssBytes: number;
   /** Absent from workers of an earlier version. */
   readonly pressure?: PressureLevel;
+  /** Absent without pressure. */
+  readonly pressedBy?: PressureCause;
   /** While it drains. */
   readonly drain?: DrainProgress;
 }

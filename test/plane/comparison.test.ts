@@ -192,7 +192,7 @@ describe("a shadow that fails where legacy answers", () => {
 
   test("and is not asked for a bound of ours is none", async () => {
     const mirrored = await comparing(OK, OK);
-    mirrored.started.plane.feel({ lagMs: 1000, utilization: 1, heap: 0 });
+    mirrored.started.plane.feel({ lagMs: 1000, utilization: 1, heap: 0, files: 0 });
     await ask(mirrored);
     expect(await settled(mirrored.started)).toEqual({ sampled: 1, overload: 1 });
     expect(mirrored.started.plane.shadows.comparer.report(true)).toEqual([]);

@@ -15,7 +15,7 @@ test("under the worst pressure connections go on, new ones hear 503 with Retry-A
   const one = stage.client(started.port);
   one.send(GET);
   await one.sees(/ok$/);
-  started.plane.feel({ lagMs: 0, utilization: 0.5, heap: 0.96 });
+  started.plane.feel({ lagMs: 0, utilization: 0.5, heap: 0.96, files: 0 });
   expect(started.plane.pressure).toBe("connections");
   const refused = stage.client(started.port);
   refused.send(GET);
@@ -25,7 +25,7 @@ test("under the worst pressure connections go on, new ones hear 503 with Retry-A
   one.send(GET);
   await one.sees(/ok[^]*ok$/);
   started.pass(1_000);
-  started.plane.feel({ lagMs: 0, utilization: 0.5, heap: 0.2 });
+  started.plane.feel({ lagMs: 0, utilization: 0.5, heap: 0.2, files: 0 });
   const again = stage.client(started.port);
   again.send(GET);
   await again.sees(/ok$/);

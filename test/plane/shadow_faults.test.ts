@@ -187,19 +187,19 @@ describe("a copy is given up", () => {
   });
 
   test.each([
-    ["late", { lagMs: 51, utilization: 0.1, heap: 0 }],
-    ["busy", { lagMs: 0, utilization: 0.96, heap: 0 }],
+    ["late", { lagMs: 51, utilization: 0.1, heap: 0, files: 0 }],
+    ["busy", { lagMs: 0, utilization: 0.96, heap: 0, files: 0 }],
   ])("while the worker is %s, and for a second after that", async (_, load) => {
     const { started, shadow } = await stage.mirrored(answering(OK));
     started.plane.feel(load);
     await stage.ask(started);
     started.pass(999);
-    started.plane.feel({ lagMs: 50, utilization: 0.95, heap: 0 });
+    started.plane.feel({ lagMs: 50, utilization: 0.95, heap: 0, files: 0 });
     await stage.ask(started);
     expect(await settled(started)).toEqual({ sampled: 2, overload: 2 });
     expect(shadow.connections).toHaveLength(0);
     started.pass(1);
-    started.plane.feel({ lagMs: 50, utilization: 0.95, heap: 0 });
+    started.plane.feel({ lagMs: 50, utilization: 0.95, heap: 0, files: 0 });
     await stage.ask(started);
     expect(await settled(started)).toEqual({ sampled: 3, overload: 2, answered: 1 });
   });

@@ -63,6 +63,8 @@ export interface CrossfadeOptions {
   readonly route?: Readonly<Record<string, unknown>>;
   /** Variables of its environment besides those of the test. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How many descriptors each process may have; usual: as many as the system allows. */
+  readonly filesMax?: number;
   /** Listening sockets that it is started with, as a service manager does, by their names. */
   readonly sockets?: readonly { readonly name: string; readonly fd: number }[];
 }
@@ -293,10 +295,14 @@ export class Crossfade {
   }
 
   #spawn(): { readonly child: ChildProcess; readonly said: ControlLine[] } {
-    const { env, sockets = [] } = this.#options;
+    const { env, sockets = [], filesMax } = this.#options;
     const program = [process.execPath, MAIN, "--config", this.configPath];
     const [command = "", ...args] =
-      sockets.length > 0 ? ["/bin/sh", "-c", WITH_SOCKETS, ...program] : program;
+      sockets.length > 0
+        ? ["/bin/sh", "-c", WITH_SOCKETS, ...program]
+        : filesMax === undefined
+          ? program
+          : ["/bin/sh", "-c", `ulimit -n ${filesMax}; exec "$0" "$@"`, ...program];
     const listening = {
       LISTEN_FDS: String(sockets.length),
       LISTEN_FDNAMES: sockets.map(({ name }) => name).join(":"),
