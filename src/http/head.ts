@@ -71,9 +71,17 @@ const NAMED: ReadonlyMap<string, number> = new Map([
 
 const NAME_LENGTH_MAX = 32;
 
-/** [length * 32 + low five bits of the first letter] -> whether a named field could start so. */
-const POSSIBLE = new Uint8Array(NAME_LENGTH_MAX * 32);
-for (const name of NAMED.keys()) POSSIBLE[name.length * 32 + (name.charCodeAt(0) & 31)] = 1;
+const UPPER_A = 0x41;
+const UPPER_Z = 0x5a;
+/** What tells a small letter from its capital. */
+const CASE_BIT = 0x20;
+
+/** [length * 32 + low five bits of the first letter] -> the named fields that start so. */
+const POSSIBLE: (readonly string[] | undefined)[] = Array.from({ length: NAME_LENGTH_MAX * 32 });
+for (const name of NAMED.keys()) {
+  const place = name.length * 32 + (name.charCodeAt(0) & 31);
+  POSSIBLE[place] = [...(POSSIBLE[place] ?? []), name];
+}
 
 /** Every field of this family says who the client is, also those that nobody has registered. */
 const FORWARDED_NAME = /^x[-_.]forwarded[-_.]/i;
@@ -90,11 +98,14 @@ const GUARDED: ReadonlySet<number> = new Set([FIELD.FORWARDED, FIELD.REQUEST_ID,
 export function fieldKind(text: string, start: number, end: number, isOdd: boolean): number {
   const length = end - start;
   if (length > FORWARDED_LENGTH && isForwarded(text, start, end)) return isOdd ? FIELD.TWIN : FIELD.FORWARDED;
-  if (length >= NAME_LENGTH_MAX || POSSIBLE[length * 32 + (text.charCodeAt(start) & 31)] === 0) {
+  const possible =
+    length < NAME_LENGTH_MAX ? POSSIBLE[length * 32 + (text.charCodeAt(start) & 31)] : undefined;
+  if (possible === undefined) return FIELD.OTHER;
+  if (!isOdd) {
+    for (const name of possible) if (isSameName(text, start, name)) return NAMED.get(name) as number;
     return FIELD.OTHER;
   }
   const name = text.slice(start, end).toLowerCase();
-  if (!isOdd) return NAMED.get(name) ?? FIELD.OTHER;
   return GUARDED.has(NAMED.get(name.replace(/[_.]/g, "-")) ?? FIELD.OTHER) ? FIELD.TWIN : FIELD.OTHER;
 }
 
@@ -186,7 +197,21 @@ export function fieldValues(head: Pick<Head, "text" | "fields">, name: string): 
 function isNamed(text: string, fields: readonly number[], i: number, name: string): boolean {
   const start = fields[i + 1] as number;
   const end = fields[i + 2] as number;
-  return end - start === name.length && text.slice(start, end).toLowerCase() === name;
+  return end - start === name.length && isSameName(text, start, name);
+}
+
+/**
+ * Whether `name`, in lower case, stands at `start`, whatever its case there.
+ *
+ * Character by character: a slice would have to be made, folded and hashed, which takes several times as long.
+ */
+function isSameName(text: string, start: number, name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    const code = text.charCodeAt(start + i);
+    const folded = code >= UPPER_A && code <= UPPER_Z ? code | CASE_BIT : code;
+    if (folded !== name.charCodeAt(i)) return false;
+  }
+  return true;
 }
 
 /** How the body of a response ends. Source: RFC 9112 section 6.3. */

@@ -9,7 +9,8 @@ import { LIMITS, fieldValues, type BodyKind, type RequestHead, type ResponseHead
 const TARGET_FORM = /^[!$-;=?-[\]_a-z~]+$/;
 const BAD_ESCAPE = /%(?![0-9a-fA-F]{2})|%00/;
 const METHOD_LENGTH_MAX = 32;
-const COMMON_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+/** Known as values of our own: a slice of the text would be compared letter by letter wherever it is looked at. */
+const COMMON_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** Methods whose body means nothing in general (RFC 9110 section 9.3); HTTP/1.0 peers may well not expect one. */
 const BODILESS = new Set(["GET", "HEAD", "DELETE", "OPTIONS"]);
 /** Seeing ourselves once is a legitimate second hop; more often is a loop. */
@@ -37,7 +38,7 @@ export function parseRequestHead(text: string): RequestHead | FaultCode {
 function understand(text: string): RequestHead | FaultCode {
   const lineEnd = text.indexOf("\r\n");
   if (lineEnd > LIMITS.requestLineBytes) return "TARGET_TOO_LONG";
-  const line = parseRequestLine(text.slice(0, lineEnd));
+  const line = parseRequestLine(text, lineEnd);
   if (typeof line === "string") return line;
   const isSound = TARGET_FORM.test(line.target);
   // Bytes that are never allowed anywhere are refused first, wherever they stand.
@@ -104,14 +105,15 @@ function requestBody(framing: Framing): BodyKind {
   return framing.contentLength > 0 ? "length" : "none";
 }
 
-function parseRequestLine(line: string): RequestLine | FaultCode {
-  const first = line.indexOf(" ");
-  const second = line.indexOf(" ", first + 1);
-  if (first <= 0 || second === -1) return "BAD_REQUEST_LINE";
-  const method = line.slice(0, first);
-  const target = line.slice(first + 1, second);
-  const version = line.slice(second + 1);
-  if (!COMMON_METHODS.has(method) && (method.length > METHOD_LENGTH_MAX || !isToken(method))) {
+function parseRequestLine(text: string, end: number): RequestLine | FaultCode {
+  const first = text.indexOf(" ");
+  const second = text.indexOf(" ", first + 1);
+  if (first <= 0 || second === -1 || second >= end) return "BAD_REQUEST_LINE";
+  const method =
+    COMMON_METHODS.find((one) => one.length === first && text.startsWith(one)) ?? text.slice(0, first);
+  const target = text.slice(first + 1, second);
+  const version = text.slice(second + 1, end);
+  if (!COMMON_METHODS.includes(method) && (method.length > METHOD_LENGTH_MAX || !isToken(method))) {
     return "BAD_REQUEST_LINE";
   }
   if (version !== "HTTP/1.1" && version !== "HTTP/1.0") {
@@ -134,10 +136,10 @@ function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
 }
 
 /**
- * Splits a target into what is forwarded and what is matched.
+ * Splits a target, which has TARGET_FORM, into what is forwarded and what is matched.
  *
- * Takes one that has TARGET_FORM. Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2).
- * A path whose segments would change by decoding or by resolving dots is ambiguous between backends and refused.
+ * Absolute form must agree with Host and becomes origin form (RFC 9112 section 3.2.2). A path whose segments would
+ * change by decoding or by resolving dots is ambiguous between backends and refused.
  */
 function parseTarget(
   target: string,
@@ -180,21 +182,19 @@ function isSameAuthority(one: string, other: string, defaultPort: number): boole
  */
 export function parseResponseHead(text: string): ResponseHead | "BAD_RESPONSE" | "RESPONSE_TOO_LARGE" {
   const lineEnd = text.indexOf("\r\n");
-  const line = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t \x21-\x7e\x80-\xff]*))?$/.exec(
-    text.slice(0, lineEnd),
-  );
+  const line = parseStatusLine(text, lineEnd);
   if (line === null) return "BAD_RESPONSE";
   const fields = findFields(text, lineEnd + 2, LIMITS.fields);
   if (typeof fields === "string") return fields === "HEAD_TOO_LARGE" ? "RESPONSE_TOO_LARGE" : "BAD_RESPONSE";
   const framing = new Framing();
-  const minor = line[1] === "1" ? 1 : 0;
+  const { minor, status, reason } = line;
   if (framing.read(text, fields) !== null || (minor === 0 && framing.isChunked)) return "BAD_RESPONSE";
   return {
     text,
     fields,
     minor,
-    status: Number(line[2]),
-    reason: line[3] ?? "",
+    status,
+    reason,
     isChunked: framing.isChunked,
     contentLength: framing.contentLength,
     isWebSocket: framing.upgrade === "websocket" && framing.nominated.includes("upgrade"),
@@ -202,4 +202,24 @@ export function parseResponseHead(text: string): ResponseHead | "BAD_RESPONSE" |
     keepAlive: minor === 1 ? !framing.closes : framing.keepsAlive && !framing.closes,
     keepAliveSeconds: framing.keepAliveSeconds,
   };
+}
+
+/** What nearly every answer begins with: seen at once, where reading it piece by piece takes as long as its fields. */
+const USUAL_LINE = "HTTP/1.1 200 OK\r\n";
+const USUAL_STATUS_LINE: StatusLine = { minor: 1, status: 200, reason: "OK" };
+
+/** The parts of a status line. */
+interface StatusLine {
+  readonly minor: 0 | 1;
+  readonly status: number;
+  readonly reason: string;
+}
+
+function parseStatusLine(text: string, lineEnd: number): StatusLine | null {
+  if (text.startsWith(USUAL_LINE)) return USUAL_STATUS_LINE;
+  const line = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t \x21-\x7e\x80-\xff]*))?$/.exec(
+    text.slice(0, lineEnd),
+  );
+  if (line === null) return null;
+  return { minor: line[1] === "1" ? 1 : 0, status: Number(line[2]), reason: line[3] ?? "" };
 }
