@@ -69,6 +69,8 @@ interface HostIndex {
   readonly regex: CompiledRoute[];
 }
 
+const ROOT = "/";
+
 /** One revision of the table, indexed. Frozen: a new revision is a new table. */
 export interface RouteTable {
   readonly revision: number;
@@ -76,6 +78,8 @@ export interface RouteTable {
   readonly backends: ReadonlyMap<BackendId, Backend>;
   /** Full host names; the empty name holds the routes of every host. */
   readonly hosts: ReadonlyMap<string, HostIndex>;
+  /** Whether there are any full names among them. */
+  readonly hasNames: boolean;
   /** Suffixes such as `.example.com`, longest first. */
   readonly wildcards: readonly (readonly [string, HostIndex])[];
 }
@@ -98,7 +102,8 @@ export function compileTable(spec: TableSpec): RouteTable {
   const wildcards = [...hosts]
     .filter(([host]) => host.startsWith("*."))
     .map(([host, index]) => [host.slice(1), index] as const);
-  return Object.freeze({ revision: spec.revision, routes, backends, hosts, wildcards });
+  const hasNames = [...hosts.keys()].some((host) => host !== "" && !host.startsWith("*."));
+  return Object.freeze({ revision: spec.revision, routes, backends, hosts, hasNames, wildcards });
 }
 
 function compileRoute(route: Route, index: number, backends: Map<BackendId, Backend>): CompiledRoute {
@@ -165,7 +170,8 @@ function file(index: HostIndex, compiled: CompiledRoute): void {
  * within each: more conditions first, then the order of the document.
  */
 export function findRoute(table: RouteTable, view: RequestView): CompiledRoute | null {
-  const named = view.host === "" ? undefined : table.hosts.get(view.host);
+  // Looking up a text that was just read takes a while: it is hashed first.
+  const named = view.host === "" || !table.hasNames ? undefined : table.hosts.get(view.host);
   if (named !== undefined) {
     const found = findInHost(named, view);
     if (found !== null) return found;
@@ -180,7 +186,7 @@ export function findRoute(table: RouteTable, view: RequestView): CompiledRoute |
 }
 
 function findInHost(index: HostIndex, view: RequestView): CompiledRoute | null {
-  const exact = firstMatching(index.exact.get(view.path), view);
+  const exact = index.exact.size === 0 ? null : firstMatching(index.exact.get(view.path), view);
   if (exact !== null) return exact;
   for (const compiled of index.regex) {
     if (compiled.expression?.test(view.path) && meetsConditions(compiled.route, view)) return compiled;
@@ -191,7 +197,8 @@ function findInHost(index: HostIndex, view: RequestView): CompiledRoute | null {
 /** Tries every prefix that ends at a segment's border, longest first: `/a/b`, `/a/`, `/a`, `/`. */
 function findByPrefix(prefixes: Map<string, CompiledRoute[]>, view: RequestView): CompiledRoute | null {
   const { path } = view;
-  let end = path.length;
+  // Where nothing but the root could match, the rest of the path need not be looked up.
+  let end = prefixes.size === 1 && prefixes.has(ROOT) ? ROOT.length : path.length;
   while (end > 0) {
     const found = firstMatching(prefixes.get(end === path.length ? path : path.slice(0, end)), view);
     if (found !== null) return found;

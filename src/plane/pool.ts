@@ -132,10 +132,11 @@ class Line implements UpstreamOwner {
     for (const connection of gone) connection.destroy();
   }
 
-  acquire(taker: ConnectionTaker, { connectMs, client: address, idleMsMax }: ConnectionRequest): void {
+  acquire(taker: ConnectionTaker, request: ConnectionRequest, nowMs: number): void {
+    const { connectMs, client: address, idleMsMax } = request;
     const client = this.#greeting === undefined ? null : address;
     if (this.#name !== null) this.#shared.resolver.touch(this.#name);
-    const connection = this.#takeIdle(client, idleMsMax);
+    const connection = idleMsMax === 0 ? undefined : this.#takeIdle(client, nowMs - idleMsMax);
     if (connection !== undefined) {
       taker.onConnection(connection);
       return;
@@ -144,20 +145,19 @@ class Line implements UpstreamOwner {
       taker.onNoConnection("POOL_FULL", this.endpoint);
       return;
     }
-    const waiting = new Waiting(taker, { connectMs, client }, this, this.#shared.clock.nowMs());
+    const waiting = new Waiting(taker, { connectMs, client }, this, nowMs);
     this.#waiting.push(waiting);
     this.#shared.deadlines.add(waiting);
     this.#openIfNeeded();
   }
 
-  /** The idle connection that was used last, of this client if connections have owners. */
-  #takeIdle(client: string | null, idleMsMax: number): UpstreamConnection | undefined {
-    if (idleMsMax === 0) return undefined;
+  /** The idle connection that was used last, not before `sinceMs`; of this client if connections have owners. */
+  #takeIdle(client: string | null, sinceMs: number): UpstreamConnection | undefined {
     const own =
       client === null ? this.#idle.length - 1 : this.#idle.findLastIndex((one) => one.client === client);
     const connection = this.#idle[own];
     if (connection === undefined) return undefined;
-    if (this.#shared.clock.nowMs() - connection.idleSinceMs > idleMsMax) return undefined;
+    if (connection.idleSinceMs < sinceMs) return undefined;
     if (client === null) this.#idle.pop();
     else this.#idle.splice(own, 1);
     return connection;
@@ -294,7 +294,8 @@ export class Pool {
 
   /** Finds a connection for `taker`, at once or later. */
   acquire(taker: ConnectionTaker, request: ConnectionRequest): void {
-    this.#choose(request).acquire(taker, request);
+    const nowMs = this.#shared.clock.nowMs();
+    this.#choose(request, nowMs).acquire(taker, request, nowMs);
   }
 
   /** Whether a backend has an endpoint besides this one. */
@@ -350,10 +351,9 @@ export class Pool {
   }
 
   /** The least busy endpoint; ejected ones and the one to avoid only when there is no other. */
-  #choose(request: ConnectionRequest): Line {
+  #choose(request: ConnectionRequest, nowMs: number): Line {
     const { endpoints } = request.backend;
     assert(endpoints.length > 0, "a backend has an endpoint");
-    const nowMs = this.#shared.clock.nowMs();
     this.#turn = (this.#turn + 1) % 0x4000_0000;
     let best: Line | null = null;
     let bestCost = Infinity;

@@ -323,7 +323,6 @@ export class UpstreamConnection implements Timed, BodySink {
     if (this.isEventStream) this.#times = { ...this.#times, idleMs: 0 };
     const kind = responseBody(head, this.#request.method);
     this.#body = new BodyReader(kind, head.contentLength);
-    this.#touch();
     this.#handler?.onHead(head, kind);
     return this.#handler === null ? -1 : at;
   }
