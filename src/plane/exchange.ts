@@ -179,7 +179,9 @@ export class Exchange implements UpstreamHandler, ConnectionTaker, Timed {
     this.#account.endpoint = connection.endpoint;
     const isUpgrade = this.#head.isWebSocket && this.#compiled.route.websocket;
     const text = requestForward(this.#head, this.#context(isUpgrade));
-    connection.send({ text, isUpgrade, method: this.#head.method }, this, this.#compiled.route.timeouts);
+    const { method, body } = this.#head;
+    const request = { text, isUpgrade, method, hasBody: body !== "none" };
+    connection.send(request, this, this.#compiled.route.timeouts);
     if (this.#head.expectsContinue && this.#head.body !== "none") this.#awaitContinue();
     else this.#startBody();
   }

@@ -58,9 +58,9 @@ export interface UpstreamRequest {
   readonly method: string;
   /** It asks for a WebSocket. */
   readonly isUpgrade: boolean;
+  /** A body follows, maybe at once: then its first bytes go along with the head, in one system call. */
+  readonly hasBody?: boolean;
 }
-
-const NO_REQUEST: UpstreamRequest = { text: "", method: "", isUpgrade: false };
 
 /** Times of one request in milliseconds; 0 for no limit. */
 export interface UpstreamTimes {
@@ -76,10 +76,9 @@ const IDLE_MARGIN_MS = 1_000;
 const IDLE_MS_MAX = 60_000;
 /** A connection that serves one client only is seldom needed again. */
 const OWN_IDLE_MS = 1_000;
-
 /** A WebSocket on which nothing passes for so long, in either direction, is closed. */
 const TUNNEL_IDLE_MS = 3_600_000;
-
+const NO_REQUEST: UpstreamRequest = { text: "", method: "", isUpgrade: false };
 const NO_TIMES: UpstreamTimes = { responseMs: 0, idleMs: 0 };
 
 /**
@@ -168,13 +167,16 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#handler = handler;
     this.#times = times;
     this.#request = request;
-    this.#isTunnel = false;
     this.#head = null;
     this.#body = null;
     this.#interims = 0;
     this.#isRequestDone = false;
     this.#hasResponseBytes = false;
     this.deadlineMs = Infinity;
+    if (request.hasBody === true) {
+      this.#socket.cork();
+      queueMicrotask(() => this.#socket.uncork());
+    }
     this.#socket.write(request.text, "latin1");
   }
 
