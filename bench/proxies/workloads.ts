@@ -74,7 +74,7 @@ function workload(name: string, parts: Parts, load: Partial<Workload> = {}): Wor
 export const SMALL: Workload = workload("small GET", { page: "small" });
 
 /** Mirrors are measured at a rate that leaves time: Crossfade gives up copies when it is busy. */
-const MIRRORED_PER_SECOND = 8_000;
+const MIRRORED_PER_SECOND = 4_000;
 
 /** The workloads that every contender takes. */
 export const PLAIN_WORKLOADS: readonly Workload[] = [
