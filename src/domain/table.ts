@@ -66,10 +66,10 @@ export interface CompiledRoute {
 interface HostIndex {
   readonly exact: Map<string, CompiledRoute[]>;
   readonly prefix: Map<string, CompiledRoute[]>;
+  /** How long the prefixes are: the part of a path that is as long as none of them need not be looked up. */
+  readonly prefixLengths: Set<number>;
   readonly regex: CompiledRoute[];
 }
-
-const ROOT = "/";
 
 /** One revision of the table, indexed. Frozen: a new revision is a new table. */
 export interface RouteTable {
@@ -93,7 +93,7 @@ export function compileTable(spec: TableSpec): RouteTable {
   for (const entry of entries) {
     let index = hosts.get(entry.host);
     if (index === undefined) {
-      index = { exact: new Map(), prefix: new Map(), regex: [] };
+      index = { exact: new Map(), prefix: new Map(), prefixLengths: new Set(), regex: [] };
       hosts.set(entry.host, index);
     }
     file(index, routes[entry.position] as CompiledRoute);
@@ -157,6 +157,7 @@ function file(index: HostIndex, compiled: CompiledRoute): void {
     index.regex.push(compiled);
     return;
   }
+  if (kind === "prefix") index.prefixLengths.add(value.length);
   const map = kind === "exact" ? index.exact : index.prefix;
   const list = map.get(value);
   if (list === undefined) map.set(value, [compiled]);
@@ -191,17 +192,18 @@ function findInHost(index: HostIndex, view: RequestView): CompiledRoute | null {
   for (const compiled of index.regex) {
     if (compiled.expression?.test(view.path) && meetsConditions(compiled.route, view)) return compiled;
   }
-  return index.prefix.size > 0 ? findByPrefix(index.prefix, view) : null;
+  return index.prefix.size > 0 ? findByPrefix(index, view) : null;
 }
 
 /** Tries every prefix that ends at a segment's border, longest first: `/a/b`, `/a/`, `/a`, `/`. */
-function findByPrefix(prefixes: Map<string, CompiledRoute[]>, view: RequestView): CompiledRoute | null {
+function findByPrefix({ prefix, prefixLengths }: HostIndex, view: RequestView): CompiledRoute | null {
   const { path } = view;
-  // Where nothing but the root could match, the rest of the path need not be looked up.
-  let end = prefixes.size === 1 && prefixes.has(ROOT) ? ROOT.length : path.length;
+  let end = path.length;
   while (end > 0) {
-    const found = firstMatching(prefixes.get(end === path.length ? path : path.slice(0, end)), view);
-    if (found !== null) return found;
+    if (prefixLengths.has(end)) {
+      const found = firstMatching(prefix.get(end === path.length ? path : path.slice(0, end)), view);
+      if (found !== null) return found;
+    }
     const isAfterSlash = path.charCodeAt(end - 1) === 0x2f;
     end = isAfterSlash ? end - 1 : path.lastIndexOf("/", end - 1) + 1;
   }
