@@ -16,12 +16,10 @@ const USUAL_BYTES = 2048;
  */
 export function headText(bytes: Buffer, start: number, bytesMax: number, before = ""): string {
   if (before !== "") return before + bytes.toString("latin1", start);
-  const usual = bytes.toString("latin1", start, Math.min(bytes.length, start + USUAL_BYTES));
+  const end = Math.min(bytes.length, start + bytesMax);
+  const usual = bytes.toString("latin1", start, Math.min(end, start + USUAL_BYTES));
   const found = usual.indexOf(END);
-  if (found === -1) {
-    const end = Math.min(bytes.length, start + bytesMax);
-    return end - start <= usual.length ? usual : bytes.toString("latin1", start, end);
-  }
+  if (found === -1) return end - start <= usual.length ? usual : bytes.toString("latin1", start, end);
   const length = found + END.length;
   // Not a slice: reading one, character by character, takes far longer.
   return length === usual.length ? usual : bytes.toString("latin1", start, start + length);

@@ -72,6 +72,43 @@ describe("a request", () => {
     expect(await one.seesEnd()).toMatch(/ok$/);
   });
 
+  test("of a client that says it is its last one is answered, and nothing is waited for", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const started = await stage.plane({ legacy: [legacy.port] });
+    const one = stage.client(started.port);
+    one.send(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    expect(await one.seesEnd()).toMatch(/\r\nConnection: close\r\n.*ok$/s);
+    // The client has not closed its side, and no time has passed.
+    expect(started.listener.open).toBe(0);
+  });
+
+  test("of a client that says so and sends more is answered, and the rest waited for", async () => {
+    const legacy = await stage.backend(answering(OK));
+    const started = await stage.plane({ legacy: [legacy.port] });
+    const one = stage.client(started.port);
+    one.send(`${GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")}${"x".repeat(1000)}`);
+    expect(await one.seesEnd()).toMatch(/ok$/);
+    expect(started.listener.open).toBe(1);
+    expect(one.isReset).toBe(false);
+    started.pass(2000);
+    expect(started.listener.open).toBe(0);
+  });
+
+  test("takes along what came of its body together with its head", async () => {
+    const pieces: string[] = [];
+    const legacy = await stage.backend(({ socket, received }, piece) => {
+      pieces.push(piece);
+      if (received.endsWith("hello")) socket.write(OK);
+    });
+    const started = await stage.plane({ legacy: [legacy.port] });
+    const one = stage.client(started.port);
+    one.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel");
+    await until("the beginning", () => pieces.length > 0);
+    one.send("lo");
+    await one.sees(/ok$/);
+    expect(pieces).toEqual([expect.stringMatching(/^POST .*\r\n\r\nhel$/s), "lo"]);
+  });
+
   test.each([
     ["nothing", ""],
     ["part of a head", "GET /b HT"],
