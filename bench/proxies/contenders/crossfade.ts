@@ -19,7 +19,7 @@ function routeOf({ mirrorPercent }: Setup): Readonly<Record<string, unknown>> {
     cutover: { legacy: "legacy", candidate: "new" },
     split: { legacy: 100 - CANDIDATE_PERCENT, new: CANDIDATE_PERCENT },
     sticky: { keys: ["cookie:uid"] },
-    ...(mirrorPercent === 0 ? {} : { mirror: { to: "shadow", percent: mirrorPercent } }),
+    ...(mirrorPercent === 0 ? {} : { mirror: { to: "shadow", percent: mirrorPercent, by: "random" } }),
   };
 }
 
