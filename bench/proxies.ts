@@ -72,6 +72,7 @@ if (process.platform !== "linux") {
 }
 
 const startedMs = performance.now();
+const commit = commitOf();
 const processors = cpus();
 const places = placesFor(1);
 if (places !== null) pin([process.pid], places.load);
@@ -96,7 +97,7 @@ const results: Results = {
   machine,
   processors: processors.length,
   versions,
-  commit: commitOf(),
+  commit,
   tookSeconds: Math.round((performance.now() - startedMs) / 1000),
   cells,
   memory,

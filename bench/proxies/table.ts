@@ -7,20 +7,21 @@ import { pairedRatio } from "./statistics.ts";
 /** Without processes there is no processor time. */
 const NO_PROXY = "no proxy";
 
-/** Processor time per request, with the ratio of Crossfade to nginx. */
+/** Processor time per request, with what Crossfade and the floor take to what nginx does. */
 export function processorTable(results: Results): string[] {
   const contenders = contendersOf(results).filter((name) => name !== NO_PROXY);
-  const ratio = (workload: string): string => {
-    const [ours, nginx] = ["Crossfade", "nginx"].map((name) => roundsOf(results, workload, name));
-    const figure = pairedRatio(ours ?? [], nginx ?? [], ({ processorUs }) => processorUs);
+  const ratio = (workload: string, name: string): string => {
+    const [one, nginx] = [roundsOf(results, workload, name), roundsOf(results, workload, "nginx")];
+    const figure = pairedRatio(one, nginx, ({ processorUs }) => processorUs);
     return Number.isNaN(figure) ? "" : figure.toFixed(2);
   };
   return table(
-    ["µs of processor per request", ...contenders, "Crossfade to nginx"],
+    ["µs of processor per request", ...contenders, "Crossfade to nginx", "floor to nginx"],
     workloadsOf(results).map((workload) => [
       workload,
       ...contenders.map((name) => cell(roundsOf(results, workload, name), (round) => round.processorUs)),
-      ratio(workload),
+      ratio(workload, "Crossfade"),
+      ratio(workload, "floor in Node"),
     ]),
   );
 }
