@@ -2,8 +2,9 @@
 import { spawnSync } from "node:child_process";
 import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
+import { killNow } from "../src/control/process.ts";
 import { CONTENDERS, allGroups, chosen, workloadNames } from "./proxies/groups.ts";
-import { pin, placesFor } from "./proxies/processes.ts";
+import { familyOf, pin, placesFor } from "./proxies/processes.ts";
 import { writeResults, type Cell, type MemoryFigures, type Results } from "./proxies/results.ts";
 import { measureGroup, type Pace } from "./proxies/rounds.ts";
 import {
@@ -17,6 +18,7 @@ import {
 
 const EXIT_USAGE = 2;
 const EXIT_UNAVAILABLE = 69;
+const EXIT_INTERRUPTED = 130;
 
 const { values } = parseArgs({
   options: {
@@ -69,6 +71,14 @@ checkNames("workload", values.workload, workloadNames());
 if (process.platform !== "linux") {
   process.stderr.write("nothing can be measured: processor time is read from Linux's /proc\n");
   process.exit(EXIT_UNAVAILABLE);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    // Parents before their children, which they would start again.
+    for (const pid of familyOf(process.pid).slice(1)) killNow(pid);
+    process.exit(EXIT_INTERRUPTED);
+  });
 }
 
 const startedMs = performance.now();
