@@ -10,8 +10,10 @@ import { UpstreamConnection, type UpstreamOwner, type UpstreamShared } from "./u
 const CONNECTIONS_MAX = 1024;
 /** Requests of one worker that wait for one endpoint at most. Over it: POOL_FULL. */
 const WAITING_MAX = 1024;
-/** Idle connections kept to one endpoint; the one that was idle longest is closed first. */
+/** Idle connections kept to one endpoint for as long as the backend keeps them. */
 const IDLE_MAX = 128;
+/** More than that only so long: under load they are needed again at once, and opening one costs several requests. */
+const SURPLUS_IDLE_MS = 500;
 /** Waiting ends this much after the connection attempt it waits for would have. */
 const WAIT_MARGIN_MS = 1_000;
 /** An endpoint that refused a connection is passed over for this long, doubled with each further refusal. */
@@ -252,7 +254,9 @@ class Line implements UpstreamOwner {
       connection.destroy();
     } else {
       this.#idle.push(connection);
-      if (this.#idle.length > IDLE_MAX) this.#idle.shift()?.destroy();
+      if (this.#idle.length > IDLE_MAX) {
+        connection.deadlineMs = Math.min(connection.deadlineMs, connection.idleSinceMs + SURPLUS_IDLE_MS);
+      }
       // It may be another client who waits.
       this.#openIfNeeded();
     }

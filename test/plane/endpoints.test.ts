@@ -43,6 +43,31 @@ describe("a backend", () => {
     expect(cellOf(started)).toMatchObject({ finished: 2, failures: 0 });
   });
 
+  test("keeps the connections of a crowd for the next one, and 128 of them for longer", async () => {
+    const crowd = 140;
+    const legacy = await stage.backend(() => {});
+    const answers = (): void => {
+      for (const { socket } of legacy.connections) socket.write(OK);
+    };
+    const started = await stage.plane({ legacy: [legacy.port] });
+    const clients = Array.from({ length: crowd }, () => stage.client(started.port));
+    const askTogether = async (times: number): Promise<void> => {
+      for (const client of clients) client.send(GET);
+      await until("all have asked", () => legacy.received.split("GET ").length - 1 === times * crowd);
+      answers();
+      await until("all are answered", () =>
+        clients.every(({ received }) => received.split("\r\n\r\nok").length - 1 === times),
+      );
+    };
+    await askTogether(1);
+    await askTogether(2);
+    expect(legacy.connections).toHaveLength(crowd);
+    started.pass(600);
+    const open = (): number => legacy.connections.filter(({ isEnded }) => !isEnded).length;
+    await until("the surplus is closed", () => open() <= 128);
+    expect(open()).toBe(128);
+  });
+
   test("on a Unix socket that nobody serves is answered 502", async () => {
     const path = join(makeDirectory(), "nobody.sock");
     const started = await stage.plane({ legacy: [{ address: `unix:${path}`, path }] });
