@@ -31,7 +31,7 @@ export class SoakStage {
     const crossfade = await startCrossfade(
       { legacy: legacy.url, new: candidate.url },
       {
-        settings: { drain: { grace: "0s", idle: "10s", deadline: "60s" }, workers: WORKERS },
+        settings: { drain: { grace: "0s", spread: "500ms", idle: "10s", deadline: "60s" }, workers: WORKERS },
         // A backend that is restarted must not be taken for a bad candidate.
         route: { split: { legacy: 50, new: 50 }, rollback: "off" },
       },

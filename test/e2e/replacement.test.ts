@@ -20,7 +20,7 @@ beforeEach(async () => {
   crossfade = await startCrossfade(
     { legacy: legacy.url, new: candidate.url },
     {
-      settings: { drain: { grace: "0s", idle: "10s", deadline: "60s" } },
+      settings: { drain: { grace: "0s", spread: "500ms", idle: "10s", deadline: "60s" } },
       route: { split: { legacy: 50, new: 50 } },
     },
   );
