@@ -33,6 +33,8 @@ const FIRST_FD = 3;
 const LAST_WORDS_MS = 500;
 /** Descriptors of a worker besides its connections: files, channels and what Node itself needs, with some room. */
 const OWN_FILES = 48;
+/** So many are left for connections to backends; of few descriptors half, since each request may need one. */
+const BACKEND_FILES = 4096;
 /** Comparisons are reported this often. */
 const COMPARISONS_MS = 1_000;
 
@@ -127,8 +129,8 @@ class Worker {
   }
 
   #configure(options: PlaneOptions): void {
-    // Each request may need one more, to its backend.
-    const cap = Math.max(1, Math.floor((this.#filesMax - OWN_FILES) / 2));
+    const reserve = Math.min(BACKEND_FILES, (this.#filesMax - OWN_FILES) / 2);
+    const cap = Math.max(1, Math.floor(this.#filesMax - OWN_FILES - reserve));
     this.#plane.connectionsCap = cap;
     const { connectionsMax } = options;
     if (cap < connectionsMax) {
