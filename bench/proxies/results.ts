@@ -87,10 +87,15 @@ export function contendersOf(results: Results): string[] {
   return [...new Set(results.cells.map(({ contender }) => contender))];
 }
 
+/** More digits than that mean nothing. */
+const DIGITS = 6;
+
 /** Writes results as JSON; the directory is made. */
 export function writeResults(path: string, results: Results): void {
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify(results, null, 1)}\n`);
+  const rounded = (_: string, value: unknown): unknown =>
+    typeof value === "number" ? Number(value.toPrecision(DIGITS)) : value;
+  writeFileSync(path, `${JSON.stringify(results, rounded, 2)}\n`);
 }
 
 /** Reads what `writeResults` wrote. Throws when the file holds anything else. */
