@@ -17,11 +17,19 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
     pairs: { type: "string", default: "8" },
     seconds: { type: "string", default: "3" },
+    /** Only this row, such as "sends rubbish". */
+    shadow: { type: "string" },
   },
 });
 const [pairs, seconds] = [Number(values.pairs), Number(values.seconds)];
 if (!(pairs >= 1 && pairs <= 50 && seconds > 0 && seconds <= 60)) {
   process.stderr.write("--pairs is 1 to 50, --seconds more than 0 and at most 60\n");
+  process.exit(2);
+}
+
+const misdeeds = (Object.keys(MISDEEDS) as Misdeed[]).filter((name) => (values.shadow ?? name) === name);
+if (misdeeds.length === 0) {
+  process.stderr.write(`--shadow is one of: ${Object.keys(MISDEEDS).join(", ")}\n`);
   process.exit(2);
 }
 
@@ -40,7 +48,7 @@ try {
   const setting = `${CLIENTS} clients, 2 workers, legacy answers after ${DELAY_MS} ms, every request mirrored`;
   say(`${setting}; ${pairs} pairs of rounds of ${seconds} s each; ${machine}\n`);
   say(`| ${HARM_HEAD.join(" | ")} |\n|${" --- |".repeat(HARM_HEAD.length)}`);
-  for (const misdeed of Object.keys(MISDEEDS) as Misdeed[]) {
+  for (const misdeed of misdeeds) {
     const at = { crossfade, legacy: legacy.url, load, roundMs: seconds * 1000 };
     const harm = await measureHarm(at, misdeed, pairs);
     harms.push(harm);
