@@ -37,14 +37,17 @@ export const EXCERPT_BYTES = 256;
 /** Lines are written in pieces of this size: a pipe takes so much at once, so workers do not mix their lines. */
 const PIPE_BYTES_MAX = 4096;
 /** A file takes any piece at once, and every write costs a switch to another thread and back. */
-const FILE_BYTES_MAX = 32 * 1024;
+const FILE_BYTES_MAX = 128 * 1024;
+/** Of a unit of a string UTF-8 makes so many bytes at most. */
+const UTF8_BYTES_MAX = 3;
 /** Waiting bytes over this are dropped, line by line. */
 const BUFFER_BYTES_MAX = 1024 * 1024;
 const FLUSH_MS = 200;
 const STANDARD_OUTPUT = 1;
+const LF = 0x0a;
 const SERVER_ERROR = 500;
 
-type Destination = ReturnType<typeof pino.destination>;
+type Destination = Omit<ReturnType<typeof pino.destination>, "write"> & { write(piece: Buffer): boolean };
 
 /** Writes the access log of one worker. Never waits and never throws. */
 export class AccessLog {
@@ -52,9 +55,11 @@ export class AccessLog {
   dropped = 0;
   #options: AccessLogOptions = { format: "off", samplePercent: 100 };
   #destination: Destination | null = null;
-  /** Lines that wait for a piece to be full, or for its time to be over. */
-  #piece = "";
-  #pieceBytes = 0;
+  /** Lines wait here for a piece to be full, or for its time to be over. */
+  #slab = Buffer.alloc(0);
+  #pieceAt = 0;
+  #lineAt = 0;
+  #pieceEnd = 0;
   #pieceBytesMax = PIPE_BYTES_MAX;
   #timer: NodeJS.Timeout | undefined;
   readonly #time = new IsoTime();
@@ -106,19 +111,33 @@ export class AccessLog {
     this.#destination = null;
   }
 
+  /** Encodes the line where it is written from: pieces of text would be copied again and again on their way out. */
   #add(line: string): void {
+    if (this.#pieceEnd - this.#lineAt < line.length * UTF8_BYTES_MAX) this.#makeRoom(line);
+    this.#lineAt += this.#slab.write(line, this.#lineAt, "utf8");
+  }
+
+  #makeRoom(line: string): void {
     const bytes = Buffer.byteLength(line);
-    if (this.#pieceBytes + bytes > this.#pieceBytesMax) this.#flush();
-    this.#piece += line;
-    this.#pieceBytes += bytes;
+    if (this.#pieceEnd - this.#lineAt >= bytes) return;
+    this.#flush();
+    if (this.#pieceEnd - this.#lineAt >= bytes) return;
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(bytes, FILE_BYTES_MAX));
+    this.#beginPiece(0, bytes);
+  }
+
+  /** A line that is longer than a piece is a piece of its own. */
+  #beginPiece(at: number, bytesMin = 0): void {
+    this.#pieceAt = at;
+    this.#lineAt = at;
+    this.#pieceEnd = Math.min(this.#slab.length, at + Math.max(bytesMin, this.#pieceBytesMax));
   }
 
   #flush(): void {
-    if (this.#piece === "") return;
-    const piece = this.#piece;
-    this.#piece = "";
-    this.#pieceBytes = 0;
-    this.#destination?.write(piece);
+    if (this.#lineAt === this.#pieceAt) return;
+    this.#destination?.write(this.#slab.subarray(this.#pieceAt, this.#lineAt));
+    // What was handed over is read later: the next piece is further on.
+    this.#beginPiece(this.#lineAt);
   }
 
   #open(path: string | undefined): Destination {
@@ -126,6 +145,7 @@ export class AccessLog {
     if (path !== undefined) mkdirSync(dirname(path), { recursive: true });
     const fd = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
     this.#pieceBytesMax = fstatSync(fd).isFile() ? FILE_BYTES_MAX : PIPE_BYTES_MAX;
+    this.#beginPiece(this.#lineAt);
     const destination = pino.destination({
       fd,
       sync: false,
@@ -133,9 +153,10 @@ export class AccessLog {
       minLength: 0,
       maxWrite: this.#pieceBytesMax,
       maxLength: BUFFER_BYTES_MAX,
-    });
-    destination.on("drop", (piece: string) => {
-      this.dropped += piece.split("\n").length - 1;
+      contentMode: "buffer",
+    }) as unknown as Destination;
+    destination.on("drop", (piece: Buffer) => {
+      this.dropped += piece.reduce((lines, byte) => (byte === LF ? lines + 1 : lines), 0);
     });
     // A log whose reader has gone must not end the worker; what it loses is counted.
     destination.on("error", (error: Error) => {
@@ -145,29 +166,38 @@ export class AccessLog {
   }
 }
 
+/** What three digits can say. */
+const THOUSANDTHS: readonly string[] = Array.from({ length: 1000 }, (_, rest) =>
+  String(rest).padStart(3, "0"),
+);
+
 /** Times as ISO 8601 writes them. What changes seldom is kept: to write all of it anew takes a microsecond. */
 class IsoTime {
+  #ms = Number.NaN;
+  #text = "";
   #second = Number.NaN;
   /** Up to the dot. */
   #start = "";
 
   /** Takes Unix time in whole milliseconds. */
   textOf(atMs: number): string {
+    if (atMs === this.#ms) return this.#text;
+    this.#ms = atMs;
     const second = Math.floor(atMs / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#start = new Date(second * 1000).toISOString().slice(0, -"000Z".length);
     }
-    return `${this.#start}${String(atMs - second * 1000).padStart(3, "0")}Z`;
+    this.#text = `${this.#start}${THOUSANDTHS[atMs - second * 1000]}Z`;
+    return this.#text;
   }
 }
 
-/** A number that is not negative with three digits after the dot: twice as fast as toFixed. */
+/** A number that is not negative with three digits after the dot: several times as fast as toFixed. */
 function inThousandths(value: number): string {
   const thousandths = Math.round(value * 1000);
   const whole = Math.floor(thousandths / 1000);
-  const rest = thousandths - whole * 1000;
-  return `${whole}.${rest < 10 ? "00" : rest < 100 ? "0" : ""}${rest}`;
+  return `${whole}.${THOUSANDTHS[thousandths - whole * 1000]}`;
 }
 
 /** `time`: when, as text. */
