@@ -18,6 +18,7 @@ const HTAB = 0x09;
 const CR = 0x0d;
 const LF = 0x0a;
 const COLON = 0x3a;
+const ZERO = 0x30;
 const PORT_MAX = 65_535;
 
 /** What may follow a field's colon, up to the line's end: the same bytes from the other side, and far faster. */
@@ -164,9 +165,8 @@ export class Framing {
   }
 
   #readLength(value: string): FaultCode | null {
-    if (this.contentLength >= 0 || !/^(?:0|[1-9][0-9]{0,15})$/.test(value)) return "BAD_FRAMING";
-    const length = Number(value);
-    if (length > Number.MAX_SAFE_INTEGER) return "BAD_FRAMING";
+    const length = this.contentLength >= 0 ? -1 : lengthOf(value);
+    if (length < 0) return "BAD_FRAMING";
     this.contentLength = length;
     return null;
   }
@@ -182,6 +182,10 @@ export class Framing {
   }
 
   #readConnection(value: string): FaultCode | null {
+    if (value === "keep-alive") {
+      this.keepsAlive = true;
+      return null;
+    }
     for (const part of value.split(",")) {
       const name = part.trim().toLowerCase();
       if (name === "") continue;
@@ -196,6 +200,22 @@ export class Framing {
 }
 
 const NOTHING: string[] = [];
+
+/** A safe integer has no more digits. */
+const DIGITS_MAX = 16;
+
+/** A Content-Length: digits without leading zeros, a safe integer; else -1. */
+function lengthOf(value: string): number {
+  if (value.length === 0 || value.length > DIGITS_MAX) return -1;
+  let length = 0;
+  for (let i = 0; i < value.length; i++) {
+    const digit = value.charCodeAt(i) - ZERO;
+    // A zero in front of others is one that the others do not belong to.
+    if (!(digit >= 0 && digit <= 9) || (i > 0 && length === 0)) return -1;
+    length = length * 10 + digit;
+  }
+  return length <= Number.MAX_SAFE_INTEGER ? length : -1;
+}
 
 /** Fields that trailers may not hold besides all that mean something to a proxy. RFC 9110 section 6.5.1. */
 const NEVER_TRAILERS = new RegExp(
@@ -224,8 +244,20 @@ function keepAliveTimeout(value: string): number {
 /** uri-host [":" port] without user information, list commas or percent escapes. RFC 9110 section 7.2. */
 const HOST_FORM = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+;=]{1,255})(?::([0-9]{1,5}))?$/;
 
+/** The Host value that was read last, and what came of it: most requests name the same host as those before them. */
+const lastHost: { value: string; name: string | null } = { value: "", name: null };
+
+/** A Host value for matching: lower case, without port and final dot. Null when it is malformed. */
+export function readHost(value: string): string | null {
+  if (value !== lastHost.value) {
+    lastHost.name = isHost(value) ? hostName(value) : null;
+    lastHost.value = value;
+  }
+  return lastHost.name;
+}
+
 /** Whether a Host value is well formed, its port between 1 and 65,535. */
-export function isHost(value: string): boolean {
+function isHost(value: string): boolean {
   const found = HOST_FORM.exec(value);
   if (found === null || (value.startsWith("[") && !URL.canParse(`http://${value}`))) return false;
   if (found[1] === undefined) return true;
@@ -233,8 +265,8 @@ export function isHost(value: string): boolean {
   return port >= 1 && port <= PORT_MAX;
 }
 
-/** A host for matching: lower case, without port and final dot. Takes a well-formed one. */
-export function hostName(authority: string): string {
+/** Takes a well-formed one. */
+function hostName(authority: string): string {
   const colon = authority.lastIndexOf(":");
   const hasPort = colon > authority.lastIndexOf("]") && colon !== -1;
   const name = (hasPort ? authority.slice(0, colon) : authority).toLowerCase();

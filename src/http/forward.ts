@@ -10,6 +10,7 @@ import {
 } from "./head.ts";
 
 const PSEUDONYM = "1.1 crossfade";
+const SLASH = 0x2f;
 
 /** What a forwarded request says about its way here. */
 export interface RequestContext {
@@ -29,9 +30,13 @@ export interface RequestContext {
  * connection, framing (written anew), forwarding fields of peers that are not trusted. Source: RFC 9110 section 7.6.
  */
 export function requestForward(head: RequestHead, context: RequestContext): string {
-  const { method, target } = head;
-  const kept = keptFields(head, context.isPeerTrusted ? isKeptFromTrusted : isKeptFromStranger);
-  return `${method} ${target} HTTP/1.1\r\n${kept}${requestFraming(head)}${forwardedFields(head, context)}\r\n`;
+  const { method, target, text, minor } = head;
+  // Anything but the origin form of a request of HTTP/1.1 is written anew; that one stays as it came.
+  const isLineKept = minor === 1 && text.charCodeAt(method.length + 1) === SLASH;
+  const line = isLineKept ? "" : `${method} ${target} HTTP/1.1\r\n`;
+  const isKept = context.isPeerTrusted ? isKeptFromTrusted : isKeptFromStranger;
+  const kept = keptFields(head, isKept, isLineKept);
+  return `${line}${kept}${requestFraming(head)}${forwardedFields(head, context)}\r\n`;
 }
 
 /** A trace context of the only version so far. Source: W3C Trace Context section 3.2. */
@@ -51,11 +56,18 @@ export function shadowForward(head: RequestHead, context: RequestContext, spanId
   return text.replace(line, (_, name: string) => `${name}00-${parts[1]}-${spanId}-${parts[2]}`);
 }
 
-/** The lines that pass unchanged, in order; neighbours are taken as one slice. `isKept` decides by FIELD kind. */
-function keptFields(head: RequestHead | ResponseHead, isKept: (kind: number) => boolean): string {
+/**
+ * The lines that pass unchanged, in order; neighbours are taken as one slice. `isKept` decides by FIELD kind,
+ * `isLineKept` whether the line before the fields is one of them.
+ */
+function keptFields(
+  head: RequestHead | ResponseHead,
+  isKept: (kind: number) => boolean,
+  isLineKept: boolean,
+): string {
   const { text, fields } = head;
   let kept = "";
-  let from = -1;
+  let from = isLineKept ? 0 : -1;
   for (let i = 0; i < fields.length; i += FIELD_STRIDE) {
     const at = fields[i + 1] as number;
     if (isKept(fields[i] as number) && !isNominated(head, fields, i)) {
@@ -96,11 +108,12 @@ function connectionFields(head: RequestHead, isUpgrade: boolean): string {
 
 function forwardedFields(head: RequestHead, context: RequestContext): string {
   const { peerAddress, requestId } = context;
-  let fields = `Via: ${PSEUDONYM}\r\n${connectionFields(head, context.isUpgrade)}`;
+  const connection = connectionFields(head, context.isUpgrade);
   if (!context.isPeerTrusted) {
-    fields += `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\n`;
-    return `${fields}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
+    const proto = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: `;
+    return `Via: ${PSEUDONYM}\r\n${connection}${proto}${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
   }
+  let fields = `Via: ${PSEUDONYM}\r\n${connection}`;
   // A trusted peer's fields are kept as they came; ours follows in a field of its own, which means the same as a list.
   fields += `X-Forwarded-For: ${peerAddress}\r\n`;
   if (fieldValue(head, "x-forwarded-proto") === undefined) fields += "X-Forwarded-Proto: http\r\n";
@@ -135,8 +148,12 @@ const BODILESS: ResponseContext = {
 
 /** The head to send to a client. Changes the same kinds of fields as `requestForward`. */
 export function responseForward(head: ResponseHead, context: ResponseContext): string {
-  const kept = keptFields(head, isKeptInResponse);
-  return `HTTP/1.1 ${head.status} ${head.reason}\r\n${kept}${responseFraming(head, context)}${context.added}\r\n`;
+  const { status, reason } = head;
+  // One without a reason lacks the space before it.
+  const isLineKept = head.minor === 1 && reason !== "";
+  const line = isLineKept ? "" : `HTTP/1.1 ${status} ${reason}\r\n`;
+  const kept = keptFields(head, isKeptInResponse, isLineKept);
+  return `${line}${kept}${responseFraming(head, context)}${context.added}\r\n`;
 }
 
 /** The head that turns the client's connection into a WebSocket. */

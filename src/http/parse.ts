@@ -1,7 +1,7 @@
 /** Complete heads to values: request and response heads under the strict rules, without any IO. */
 import type { FaultCode } from "../base/fault.ts";
 import { decodedPath } from "../domain/path.ts";
-import { Framing, findFields, hasBadBytes, hostName, isHost, isToken } from "./fields.ts";
+import { Framing, findFields, hasBadBytes, isToken, readHost } from "./fields.ts";
 import { lineFeedFault } from "./scan.ts";
 import { LIMITS, fieldValues, type BodyKind, type RequestHead, type ResponseHead } from "./head.ts";
 
@@ -9,6 +9,8 @@ import { LIMITS, fieldValues, type BodyKind, type RequestHead, type ResponseHead
 const TARGET_FORM = /^[!$-;=?-[\]_a-z~]+$/;
 const BAD_ESCAPE = /%(?![0-9a-fA-F]{2})|%00/;
 const METHOD_LENGTH_MAX = 32;
+/** What nearly every request line ends with. */
+const VERSION = " HTTP/1.1";
 /** Known as values of our own: a slice of the text would be compared letter by letter wherever it is looked at. */
 const COMMON_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** Methods whose body means nothing in general (RFC 9110 section 9.3); HTTP/1.0 peers may well not expect one. */
@@ -65,7 +67,7 @@ function understand(text: string): RequestHead | FaultCode {
     path: place.path,
     query: place.query,
     authority: framing.host,
-    host: hostName(framing.host),
+    host: readHost(framing.host) as string,
     body: requestBody(framing),
     contentLength: framing.contentLength,
     nominated: framing.nominated,
@@ -109,22 +111,27 @@ function parseRequestLine(text: string, end: number): RequestLine | FaultCode {
   const first = text.indexOf(" ");
   const second = text.indexOf(" ", first + 1);
   if (first <= 0 || second === -1 || second >= end) return "BAD_REQUEST_LINE";
-  const method =
-    COMMON_METHODS.find((one) => one.length === first && text.startsWith(one)) ?? text.slice(0, first);
-  const target = text.slice(first + 1, second);
-  const version = text.slice(second + 1, end);
-  if (!COMMON_METHODS.includes(method) && (method.length > METHOD_LENGTH_MAX || !isToken(method))) {
-    return "BAD_REQUEST_LINE";
-  }
-  if (version !== "HTTP/1.1" && version !== "HTTP/1.0") {
-    return /^HTTP\/[0-9]\.[0-9]$/.test(version) ? "VERSION_UNKNOWN" : "BAD_REQUEST_LINE";
+  const method = commonMethod(text, first) ?? text.slice(0, first);
+  if (method.length > METHOD_LENGTH_MAX || !isToken(method)) return "BAD_REQUEST_LINE";
+  const isNewest = end - second === VERSION.length && text.startsWith(VERSION, second);
+  if (!isNewest) {
+    const version = text.slice(second + 1, end);
+    if (!/^HTTP\/[0-9]\.[0-9]$/.test(version)) return "BAD_REQUEST_LINE";
+    if (version !== "HTTP/1.0") return "VERSION_UNKNOWN";
   }
   if (method === "TRACE" || method === "CONNECT") return "METHOD_REFUSED";
-  return { method, target, minor: version === "HTTP/1.1" ? 1 : 0 };
+  return { method, target: text.slice(first + 1, second), minor: isNewest ? 1 : 0 };
+}
+
+function commonMethod(text: string, length: number): string | undefined {
+  for (const method of COMMON_METHODS) {
+    if (method.length === length && text.startsWith(method)) return method;
+  }
+  return undefined;
 }
 
 function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
-  if (framing.hosts !== 1 || !isHost(framing.host)) return "BAD_HOST";
+  if (framing.hosts !== 1 || readHost(framing.host) === null) return "BAD_HOST";
   if (framing.authorizations > 1) return "BAD_FIELD";
   if (framing.vias > VIAS_MAX) return "LOOP";
   if (line.minor === 0) {
