@@ -10,13 +10,12 @@ const BARE_LF = /(?<!\r)\n/;
 const USUAL_BYTES = 2048;
 
 /**
- * The head at `start` as text, one character a byte: no more than the head when all of it is there, else what is there
- * up to `bytesMax`. What follows a head is not made a text: it may be long, and none of it is looked at. `before`: a
+ * The head at `start` as text, one character a byte: no more than the head when all of it is there, else all before
+ * `end`. What follows a head is not made a text: it may be long, and none of it is looked at. `before`: a
  * part of the head that came before these bytes, and whose end may only show together with them.
  */
-export function headText(bytes: Buffer, start: number, bytesMax: number, before = ""): string {
-  if (before !== "") return before + bytes.toString("latin1", start);
-  const end = Math.min(bytes.length, start + bytesMax);
+export function headText(bytes: Buffer, start: number, end: number, before = ""): string {
+  if (before !== "") return before + bytes.toString("latin1", start, end);
   const usual = bytes.toString("latin1", start, Math.min(end, start + USUAL_BYTES));
   const found = usual.indexOf(END);
   if (found === -1) return end - start <= usual.length ? usual : bytes.toString("latin1", start, end);

@@ -68,11 +68,11 @@ export class Downstream implements Timed, BodySink, Reply, Drained {
     this.deadlineMs = nowMs + patience.KEEP_ALIVE_MS;
     this.#closesAtMs = nowMs + patience.AGE_MS - plane.random.draw(patience.AGE_MS / 10);
     plane.deadlines.add(this);
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
     socket.on("drain", () => this.#onDrain());
     socket.on("end", () => this.#onEnd());
     socket.on("error", () => this.#onGone("CLIENT_GONE"));
     socket.on("close", () => this.#onGone("CLIENT_GONE"));
+    plane.reads.begin(socket, (buffer, length) => this.#onData(buffer, length));
   }
 
   get occupation(): Occupation {
@@ -107,17 +107,16 @@ export class Downstream implements Timed, BodySink, Reply, Drained {
     else this.#exchange?.onBodyFault("BODY_TIMEOUT");
   }
 
-  // Bytes in.
-
-  #onData(chunk: Buffer): void {
+  #onData(buffer: Buffer, length: number): void {
     if (this.#state === "closed") return;
     if (this.#state === "lingering") {
-      this.#lingered += chunk.length;
+      this.#lingered += length;
       if (this.#lingered > patience.LINGER_BYTES) this.destroy();
       return;
     }
-    this.#inbox.push(chunk);
+    this.#inbox.push(buffer, length);
     this.#process();
+    this.#inbox.keep();
   }
 
   /** Reads on as far as the current state allows. Answers given on the way only mark what may be read next. */
@@ -312,8 +311,7 @@ export class Downstream implements Timed, BodySink, Reply, Drained {
     }
     this.#state = "idle";
     this.#isBodyPaused = false;
-    this.#idleSinceMs = this.#plane.clock.nowMs();
-    this.#awaitRequest();
+    this.#idleSinceMs = this.#awaitRequest();
     this.#process();
   }
 
@@ -346,9 +344,11 @@ export class Downstream implements Timed, BodySink, Reply, Drained {
     this.#adjustReading();
   }
 
-  #awaitRequest(): void {
-    this.deadlineMs =
-      this.#plane.clock.nowMs() + (this.#answer.isStalled ? patience.WRITE_IDLE_MS : patience.KEEP_ALIVE_MS);
+  /** Gives since when. */
+  #awaitRequest(): number {
+    const nowMs = this.#plane.clock.nowMs();
+    this.deadlineMs = nowMs + (this.#answer.isStalled ? patience.WRITE_IDLE_MS : patience.KEEP_ALIVE_MS);
+    return nowMs;
   }
 
   // The connection itself.

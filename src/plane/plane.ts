@@ -1,5 +1,5 @@
 /** What the parts of one worker share: the table that is served now, the pool, counters, options. */
-import type { Clock } from "../base/clock.ts";
+import { StepClock, type Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Random } from "../base/random.ts";
 import type { TableSpec } from "../domain/route.ts";
@@ -25,6 +25,7 @@ import { Pool } from "./pool.ts";
 import { Pressure, type Load } from "./pressure.ts";
 import { Resolver, systemLookup, type Lookup } from "./resolver.ts";
 import { RetryBudget } from "./retry.ts";
+import { SharedReads } from "./shared_reads.ts";
 import { Shadows } from "./shadows.ts";
 
 /** Every read from a backend lands in a buffer of this size. */
@@ -49,7 +50,7 @@ export interface PlaneParts {
 
 /** The shared state of one worker. */
 export class Plane {
-  readonly clock: Clock;
+  readonly clock: StepClock;
   readonly random: Random;
   readonly deadlines = new Deadlines();
   readonly counters = new CounterBook();
@@ -68,6 +69,7 @@ export class Plane {
   connectionsCap = Infinity;
   readonly caps = new AddressCaps();
   readonly copies = new Copies();
+  readonly reads: SharedReads;
   /** Header and trailer fields that were not passed on because they could pass for others. */
   fieldsDropped = 0;
   readonly #budgets = new Map<string, RetryBudget>();
@@ -80,8 +82,10 @@ export class Plane {
   /** Requests that matched no route, or were refused before routing. */
   readonly unrouted: Cell;
 
-  constructor(clock: Clock, random: Random, parts: PlaneParts = {}) {
+  constructor(time: Clock, random: Random, parts: PlaneParts = {}) {
+    const clock = new StepClock(time);
     this.clock = clock;
+    this.reads = new SharedReads(clock);
     this.random = random;
     this.unrouted = this.counters.cell(NOBODY, NOBODY);
     this.log = new AccessLog((below) => random.draw(below));

@@ -1,5 +1,5 @@
 /** All copies of requests in one worker: which requests have some, within which bounds, and what became of them. */
-import type { Clock } from "../base/clock.ts";
+import type { StepClock } from "../base/clock.ts";
 import { assert } from "../base/fault.ts";
 import type { Random } from "../base/random.ts";
 import type { Pick } from "../domain/pick.ts";
@@ -44,7 +44,7 @@ const GIVEN_UP: ReadonlySet<ShadowResult> = new Set([
 
 /** What copies share with the rest of their worker: time, chance and names, and nothing that carries requests. */
 interface ShadowShared {
-  readonly clock: Clock;
+  readonly clock: StepClock;
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly resolver: Resolver;

@@ -1,6 +1,6 @@
 /** One backend connection: requests out, responses in, one after the other. */
 import type { Socket } from "node:net";
-import type { Clock } from "../base/clock.ts";
+import type { StepClock } from "../base/clock.ts";
 import { assert, type FaultCode } from "../base/fault.ts";
 import type { Endpoint } from "../domain/route.ts";
 import { BodyReader, type BodySink } from "../http/body.ts";
@@ -45,7 +45,8 @@ export interface UpstreamOwner {
 
 /** What connections of one worker share. */
 export interface UpstreamShared {
-  readonly clock: Clock;
+  /** Each read is a step. */
+  readonly clock: StepClock;
   readonly deadlines: Deadlines;
   readonly resolver: Resolver;
   /** Every read lands here: one buffer serves all connections, since handlers copy what they keep. */
@@ -78,6 +79,7 @@ const IDLE_MS_MAX = 60_000;
 const OWN_IDLE_MS = 1_000;
 /** A WebSocket on which nothing passes for so long, in either direction, is closed. */
 const TUNNEL_IDLE_MS = 3_600_000;
+const NOTHING = Buffer.alloc(0);
 const NO_REQUEST: UpstreamRequest = { text: "", method: "", isUpgrade: false };
 const NO_TIMES: UpstreamTimes = { responseMs: 0, idleMs: 0 };
 
@@ -96,6 +98,9 @@ export class UpstreamConnection implements Timed, BodySink {
   idleSinceMs = 0;
   /** Whether the response under way is a stream of events. */
   isEventStream = false;
+  isClosed = false;
+  /** Whether a response byte of the current request has arrived. */
+  hasResponseBytes = false;
   /** Responses it has carried completely. */
   served = 0;
   readonly #socket: Socket;
@@ -103,17 +108,16 @@ export class UpstreamConnection implements Timed, BodySink {
   readonly #shared: UpstreamShared;
   #handler: UpstreamHandler | null = null;
   #isConnected = false;
-  #isClosed = false;
   #times: UpstreamTimes = NO_TIMES;
   #request: UpstreamRequest = NO_REQUEST;
   #isTunnel = false;
+  #isPaused = false;
   /** The head so far while it is incomplete. */
   #partial = "";
   #head: ResponseHead | null = null;
   #body: BodyReader | null = null;
   #interims = 0;
   #isRequestDone = false;
-  #hasResponseBytes = false;
   #idleMs: number;
   #remoteAddress = "";
 
@@ -125,10 +129,11 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#shared = shared;
     this.deadlineMs = shared.clock.nowMs() + target.connectMs;
     shared.deadlines.add(this);
+    const read = (buffer: Buffer, length: number): void => this.#onRead(buffer, length);
     const onread = {
       buffer: shared.readBuffer,
       callback: (length: number, buffer: Uint8Array): boolean => {
-        this.#onRead(buffer as Buffer, length);
+        shared.clock.step(read, buffer as Buffer, length);
         return true;
       },
     };
@@ -142,11 +147,6 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#socket.on("close", () => this.#fail("UPSTREAM_RESET"));
   }
 
-  /** Whether a response byte of the current request has arrived. */
-  get hasResponseBytes(): boolean {
-    return this.#hasResponseBytes;
-  }
-
   /** Whether it carried a response before, so that the backend may just have been closing it. */
   get isReused(): boolean {
     return this.served > 0;
@@ -157,13 +157,9 @@ export class UpstreamConnection implements Timed, BodySink {
     return this.#remoteAddress;
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
   /** Begins a request. Its head is complete; the body follows by `write`, then `endRequest`. */
   send(request: UpstreamRequest, handler: UpstreamHandler, times: UpstreamTimes): void {
-    assert(this.#isConnected && !this.#isClosed && this.#handler === null, "requests go on idle connections");
+    assert(this.#isConnected && !this.isClosed && this.#handler === null, "requests go on idle connections");
     this.#handler = handler;
     this.#times = times;
     this.#request = request;
@@ -171,7 +167,7 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#body = null;
     this.#interims = 0;
     this.#isRequestDone = false;
-    this.#hasResponseBytes = false;
+    this.hasResponseBytes = false;
     this.deadlineMs = Infinity;
     if (request.hasBody === true) {
       this.#socket.cork();
@@ -182,7 +178,7 @@ export class UpstreamConnection implements Timed, BodySink {
 
   /** Sends bytes of the body. Gives whether more may follow at once; otherwise `onDrain` tells. Keeps the buffer. */
   write(bytes: Buffer | string): boolean {
-    if (this.#isClosed) return true;
+    if (this.isClosed) return true;
     const mayFollow = this.#socket.write(bytes, "latin1");
     if (this.#isTunnel) this.#touch();
     if (mayFollow) return true;
@@ -201,13 +197,15 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   pause(): void {
-    if (!this.#isClosed) this.#socket.pause();
+    if (!this.isClosed) this.#socket.pause();
+    this.#isPaused = true;
     // A client that does not read is not the backend's fault.
     this.deadlineMs = Infinity;
   }
 
   resume(): void {
-    if (this.#isClosed) return;
+    if (this.isClosed || !this.#isPaused) return;
+    this.#isPaused = false;
     this.#socket.resume();
     if (this.#handler !== null && this.#head !== null) this.#touch();
   }
@@ -229,7 +227,7 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #onConnect(): void {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     this.#isConnected = true;
     this.#remoteAddress = (this.#socket.remoteAddress ?? "").replace(/%.*$/, "");
     this.#startIdling();
@@ -254,25 +252,24 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #onRead(buffer: Buffer, length: number): void {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     if (this.#handler === null) {
       this.#owner.onExcess();
       this.#close();
       return;
     }
-    this.#hasResponseBytes = true;
+    this.hasResponseBytes = true;
     const handler = this.#handler;
-    const bytes = length === buffer.length ? buffer : buffer.subarray(0, length);
-    const at = this.#head === null ? this.#readHead(bytes) : 0;
-    if (at >= 0) this.#readBody(bytes, at);
+    const at = this.#head === null ? this.#readHead(buffer, length) : 0;
+    if (at >= 0) this.#readBody(at === length ? NOTHING : buffer.subarray(at, length));
     handler.onFlush();
   }
 
-  /** Gives where the body starts in `bytes`, or -1 when there is none yet. */
-  #readHead(bytes: Buffer): number {
+  /** Gives where the body starts in the first `end` bytes, or -1 when there is none yet. */
+  #readHead(bytes: Buffer, end: number): number {
     let at = 0;
     for (;;) {
-      const text = headText(bytes, at, LIMITS.responseHeadBytes, this.#partial);
+      const text = headText(bytes, at, Math.min(end, at + LIMITS.responseHeadBytes), this.#partial);
       const length = responseHeadLength(text);
       if (typeof length === "string") return this.#refuse(length);
       if (length === 0) {
@@ -285,7 +282,7 @@ export class UpstreamConnection implements Timed, BodySink {
       this.#partial = "";
       if (head.status >= 200) return this.#startBody(head, at);
       if (head.status === 101 && this.#mayBecomeTunnel(head)) return this.#startTunnel(head, at);
-      if (!this.#passInterim(head) || at === bytes.length) return -1;
+      if (!this.#passInterim(head) || at === end) return -1;
     }
   }
 
@@ -329,13 +326,14 @@ export class UpstreamConnection implements Timed, BodySink {
     return this.#handler === null ? -1 : at;
   }
 
-  #readBody(bytes: Buffer, start: number): void {
+  #readBody(bytes: Buffer): void {
     const body = this.#body as BodyReader;
-    this.#touch();
-    const end = body.read(bytes, start, this);
+    const end = body.read(bytes, 0, this);
     if (this.#handler === null) return;
     if (body.fault !== null) this.#fail("BAD_RESPONSE");
     else if (body.isDone) this.#finish(end < bytes.length);
+    // While a client is behind, the backend is not expected to send.
+    else if (!this.#isPaused) this.#touch();
   }
 
   /** Ends the exchange. `hasExcess`: bytes came after the response. */
@@ -351,7 +349,7 @@ export class UpstreamConnection implements Timed, BodySink {
     }
     if (hasExcess) this.#owner.onExcess();
     const isReusable = !hasExcess && this.#isRequestDone && head.keepAlive && this.#idleMs > 0;
-    if (isReusable && !this.#isClosed) {
+    if (isReusable && !this.isClosed) {
       // It may end while a client is behind: an idle connection must be read, to see it close and for its next answer.
       this.resume();
       this.#startIdling();
@@ -364,7 +362,7 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #onEnd(): void {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     // A close-delimited body ends here; everything else is cut short.
     if (this.#handler !== null && this.#body?.close() === true) {
       const handler = this.#handler;
@@ -378,7 +376,7 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #fail(code: FaultCode): void {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     const handler = this.#handler;
     this.#handler = null;
     this.#close();
@@ -390,8 +388,8 @@ export class UpstreamConnection implements Timed, BodySink {
   }
 
   #close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.isClosed) return;
+    this.isClosed = true;
     this.deadlineMs = Infinity;
     this.#shared.deadlines.remove(this);
     this.#socket.destroy();

@@ -6,9 +6,15 @@ import { Inbox, type NextHead } from "../../../src/plane/inbox.ts";
 
 const HEAD = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
+/** As a read brings it: at the beginning of a buffer that other connections were read into before. */
+function push(inbox: Inbox, text: string): void {
+  inbox.push(Buffer.from(`${text}\r\nothers\n`, "latin1"), text.length);
+  inbox.keep();
+}
+
 function inboxWith(text: string): Inbox {
   const inbox = new Inbox();
-  inbox.push(Buffer.from(text, "latin1"));
+  push(inbox, text);
   return inbox;
 }
 
@@ -16,7 +22,7 @@ function inboxWith(text: string): Inbox {
 function bytewise(text: string): NextHead["kind"][] {
   const inbox = new Inbox();
   return Array.from(text, (byte) => {
-    inbox.push(Buffer.from(byte, "latin1"));
+    push(inbox, byte);
     return inbox.nextHead().kind;
   });
 }
@@ -71,7 +77,7 @@ describe("a head", () => {
     const inbox = new Inbox();
     let last: NextHead = { kind: "none" };
     for (let at = 0; at < text.length && last.kind !== "fault"; at += 7) {
-      inbox.push(Buffer.from(text.slice(at, at + 7)));
+      push(inbox, text.slice(at, at + 7));
       last = inbox.nextHead();
     }
     expect(last).toMatchObject({ kind: "fault", code });
@@ -85,4 +91,26 @@ test("what was not used goes back, and an empty inbox keeps nothing", () => {
   expect(inbox.text).toBe("and-more");
   inbox.putBack(bytes, bytes.length);
   expect(inbox.length).toBe(0);
+});
+
+test("what was lent is copied before its buffer is read into again", () => {
+  const inbox = new Inbox();
+  const buffer = Buffer.from(`${HEAD}GET / HTTP`);
+  inbox.push(buffer, buffer.length);
+  expect(inbox.nextHead()).toEqual({ kind: "head", text: HEAD });
+  inbox.keep();
+  buffer.fill("#");
+  inbox.push(Buffer.from("/1.1\r\nHost: h\r\n\r\nbody"), 21);
+  expect(inbox.nextHead()).toEqual({ kind: "head", text: HEAD });
+  const body = inbox.take();
+  expect(body.toString()).toBe("body");
+});
+
+test("what is taken out of a lent buffer is a copy", () => {
+  const inbox = new Inbox();
+  const buffer = Buffer.from("body and more");
+  inbox.push(buffer, 4);
+  const body = inbox.take();
+  buffer.fill("#");
+  expect(body.toString()).toBe("body");
 });
