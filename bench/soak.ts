@@ -4,6 +4,7 @@
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import type { SocketAccount } from "../test/support/socket_client.ts";
 import { endure, textOf, type EnduringReport } from "./soak/enduring.ts";
 import { replaceWorkers, upgrade, type ReplacingReport } from "./soak/replacing.ts";
 
@@ -36,23 +37,29 @@ function judge(claim: string, isHeld: boolean): void {
   if (!isHeld) failed.push(claim);
 }
 
+function socketsText({ opened, sent, echoed }: SocketAccount): string {
+  return `${opened} WebSockets, ${sent} messages, ${echoed} echoed`;
+}
+
 function judgeReplacing(report: ReplacingReport): void {
-  const { done, seconds, sent, answered, lost, losses, doubled, strange } = report;
-  say(`  ${done} in ${seconds} s; ${sent} requests, ${answered} answered`);
-  judge(`${lost} requests lost`, lost === 0);
+  const { done, seconds, sent, answered, sockets, lost, losses, doubled, strange } = report;
+  say(`  ${done} in ${seconds} s; ${sent} requests, ${answered} answered; ${socketsText(sockets)}`);
+  judge(`${lost} requests or WebSockets lost`, lost === 0);
+  judge(`${sockets.sent - sockets.echoed} messages lost`, sockets.sent === sockets.echoed);
   judge(`${doubled} requests doubled that must not be`, doubled === 0);
   judge(`${strange} answers of Crossfade's own`, strange === 0);
   for (const loss of losses) say(`    ${loss}`);
 }
 
 function judgeEnduring(report: EnduringReport): void {
-  const { seconds, weights, kills, restarts, sent, answered, lost, statuses } = report;
+  const { seconds, weights, kills, restarts, sent, answered, sockets, lost, statuses } = report;
   say(
     `  ${seconds} s; ${weights} changes of weight, ${kills} workers killed, ${restarts} backends restarted`,
   );
   say(
     `  ${sent} requests, ${answered} answered (${JSON.stringify(statuses)}), ${lost} lost by kills and restarts`,
   );
+  say(`  ${socketsText(sockets)}`);
   judge(`${report.unexplained.length} lost otherwise`, report.unexplained.length === 0);
   for (const loss of report.unexplained.slice(0, 20)) say(`    ${loss}`);
   judge(`${report.doubled} requests doubled that must not be`, report.doubled === 0);

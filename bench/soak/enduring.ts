@@ -1,8 +1,9 @@
 /** Hours of use in minutes: weights change, workers are killed, backends restart; nothing may grow or get lost. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { Agent, request } from "undici";
 import { killNow } from "../../src/control/process.ts";
+import type { SocketAccount } from "../../test/support/socket_client.ts";
+import { readBalance } from "../../test/support/balance.ts";
 import { until } from "../../test/support/wait.ts";
 import { SoakStage } from "./stage.ts";
 
@@ -47,6 +48,7 @@ export interface EnduringReport {
   readonly restarts: number;
   readonly sent: number;
   readonly answered: number;
+  readonly sockets: SocketAccount;
   readonly statuses: Readonly<Record<number, number>>;
   readonly lost: number;
   /** Those that no kill and no restart explains. */
@@ -164,7 +166,7 @@ class Endurance {
 
   async report(): Promise<EnduringReport> {
     const { clients, ledger } = this.#stage;
-    const { sent, answered, statuses, lost } = await clients.stop();
+    const { sent, answered, sockets, statuses, lost } = await clients.stop();
     await until("nothing is in flight", async () => (await this.#balance()).inFlight === 0);
     return {
       seconds: Math.round((performance.now() - this.#startedMs) / 1000),
@@ -173,6 +175,7 @@ class Endurance {
       restarts: this.#restarts,
       sent,
       answered,
+      sockets,
       statuses,
       lost,
       unexplained: this.#unexplained,
@@ -184,27 +187,12 @@ class Endurance {
   }
 
   async #balance(): Promise<{ readonly inFlight: number }> {
-    // On a connection of its own: a kept one, of which fetch has a pool for all, may end at this very moment.
-    const dispatcher = new Agent();
-    const { body } = await request(`${this.#stage.crossfade.adminUrl}/metrics`, { dispatcher });
-    const text = await body.text();
-    await dispatcher.close();
-    const started = sumOf(text, "crossfade_requests_started_total");
-    const finished = sumOf(text, "crossfade_request_duration_seconds_count");
-    const aborted = sumOf(text, "crossfade_requests_aborted_total");
-    const inFlight = sumOf(text, "crossfade_requests_in_flight");
-    if (started !== finished + aborted + inFlight)
-      this.#unbalanced.push(`${started} started, ${finished} + ${aborted} + ${inFlight}`);
+    const { started, finished, aborted, inFlight, isEven } = await readBalance(
+      this.#stage.crossfade.adminUrl,
+    );
+    if (!isEven) this.#unbalanced.push(`${started} started, ${finished} + ${aborted} + ${inFlight}`);
     return { inFlight };
   }
-}
-
-/** The sum of a metric over its labels. */
-function sumOf(text: string, name: string): number {
-  return text
-    .split("\n")
-    .filter((line) => line.startsWith(`${name}{`))
-    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
 }
 
 function lookAt(pid: number): Look {

@@ -1,4 +1,5 @@
 /** Many planned replacements, of workers or of everything, under load of every kind. */
+import type { SocketAccount } from "../../test/support/socket_client.ts";
 import { until } from "../../test/support/wait.ts";
 import { SoakStage } from "./stage.ts";
 
@@ -8,6 +9,7 @@ export interface ReplacingReport {
   readonly seconds: number;
   readonly sent: number;
   readonly answered: number;
+  readonly sockets: SocketAccount;
   readonly lost: number;
   readonly losses: readonly string[];
   readonly doubled: number;
@@ -52,12 +54,13 @@ async function underLoad(
     const { sent, lost } = stage.clients.account();
     say(`  ${done} of ${count}: ${sent} requests, ${lost} lost, ${stage.ledger.doubled.length} doubled`);
   }
-  const { sent, answered, lost, losses, statuses } = await stage.clients.stop();
+  const { sent, answered, sockets, lost, losses, statuses } = await stage.clients.stop();
   return {
     done,
     seconds: Math.round((performance.now() - startedMs) / 1000),
     sent,
     answered,
+    sockets,
     lost,
     losses,
     doubled: stage.ledger.doubled.length,

@@ -54,9 +54,10 @@ describe.each(FRONTS)("$name in front", (program) => {
     await until("every client was answered", () => clients.answersMin() > 0);
     for (let n = 0; n < RECYCLES; n++) await recycle();
     await crossfade.upgrade();
-    const { answered, sent, losses, statuses } = await clients.stop();
+    const { answered, sent, sockets, losses, statuses } = await clients.stop();
     expect({ losses, doubled: ledger.doubled }).toEqual({ losses: [], doubled: [] });
     expect(Object.keys(statuses)).toEqual(["200"]);
     expect(answered).toBe(sent);
+    expect(sockets).toMatchObject({ echoed: sockets.sent, lost: 0 });
   });
 });

@@ -54,10 +54,11 @@ describe("twenty planned replacements under load", () => {
       const split = { legacy: 100 - share, new: share, reason: "a test" };
       await crossfade.admin("PUT", "/v1/routes/shop/split?wait=applied", split);
     }
-    const { answered, sent, lost, losses, statuses } = await clients.stop();
+    const { answered, sent, sockets, lost, losses, statuses } = await clients.stop();
     expect({ lost, losses, doubled: ledger.doubled }).toEqual({ lost: 0, losses: [], doubled: [] });
     expect(Object.keys(statuses)).toEqual(["200"]);
     expect(answered).toBe(sent);
+    expect(sockets).toMatchObject({ echoed: sockets.sent, lost: 0 });
     const recycled = crossfade.lines.filter(({ msg }) => msg === "worker serves in place of another");
     expect(recycled).toHaveLength(2 * RECYCLES);
     expect(crossfade.lines.filter(({ msg }) => msg === "worker lost")).toEqual([]);

@@ -43,10 +43,11 @@ function fleet(): Promise<Fleet> {
 }
 
 async function expectNothingLost(): Promise<void> {
-  const { answered, sent, losses, statuses } = await clients.stop();
+  const { answered, sent, sockets, losses, statuses } = await clients.stop();
   expect({ losses, doubled: ledger.doubled }).toEqual({ losses: [], doubled: [] });
   expect(Object.keys(statuses)).toEqual(["200"]);
   expect(answered).toBe(sent);
+  expect(sockets).toMatchObject({ echoed: sockets.sent, lost: 0 });
 }
 
 /** Upgrades in vain. Gives what the API answers, an empty text if that is no failure. */

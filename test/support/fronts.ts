@@ -33,13 +33,15 @@ function configureNginx(directory: string, port: number, target: string): readon
 events { worker_connections 1024; }
 http {
   access_log off; ${places.join(" ")}
+  map $http_upgrade $next_connection { "" ""; default upgrade; }
   upstream crossfade { server ${target}; keepalive 32; keepalive_requests 1000000; }
   server {
     listen 127.0.0.1:${port};
     location / {
       proxy_pass http://crossfade;
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      proxy_set_header Connection $next_connection;
+      proxy_set_header Upgrade $http_upgrade;
       proxy_buffering off;
     }
   }

@@ -1,9 +1,12 @@
 /**
  * Backends in this process that keep account of every request: each carries `x-id: CLIENT-NUMBER`, where the numbers of
- * a client only go up, so one that does not was sent twice. The account is as large as there are clients.
+ * a client only go up, so one that does not was sent twice. The account is as large as there are clients. WebSockets
+ * are echoed.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { echo } from "./websocket.ts";
 
 /** Pieces of a streamed answer: 50 ms in all. */
 export const PIECES = 10;
@@ -31,24 +34,27 @@ export class Ledger {
   /** The highest number of each client. */
   readonly #newest = new Map<string, number>();
   readonly #backends: LedgerBackend[] = [];
+  /** Those that became WebSockets, which no server counts among its connections any more. */
+  readonly #sockets = new Map<string, Set<Duplex>>();
 
-  /** Starts a backend on a free port. */
-  async backend(name: string): Promise<LedgerBackend> {
-    const first = await listen(this.#serve(name), 0);
+  /** Starts a backend on a free port of an address. */
+  async backend(name: string, host = "127.0.0.1"): Promise<LedgerBackend> {
+    const first = await listen(this.#serve(name), host, 0);
     const { port } = first.address() as AddressInfo;
     let server: Server | null = first;
     const backend: LedgerBackend = {
       name,
-      url: `http://127.0.0.1:${port}`,
+      url: `http://${host}:${port}`,
       stop: async () => {
         const stopping = server;
         server = null;
         if (stopping === null) return;
         stopping.closeAllConnections();
+        for (const socket of this.#sockets.get(name) ?? []) socket.destroy();
         await new Promise((resolve) => stopping.close(resolve));
       },
       start: async () => {
-        server ??= await listen(this.#serve(name), port);
+        server ??= await listen(this.#serve(name), host, port);
       },
     };
     this.#backends.push(backend);
@@ -60,7 +66,9 @@ export class Ledger {
   }
 
   #serve(name: string): Server {
-    return createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    const sockets = new Set<Duplex>();
+    this.#sockets.set(name, sockets);
+    const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
       this.#note(request);
       response.setHeader("x-backend", name);
       response.setHeader("x-id", String(request.headers["x-id"]));
@@ -71,6 +79,12 @@ export class Ledger {
         setTimeout(() => response.end(JSON.stringify({ method: request.method, bytes })), ANSWER_MS);
       });
       return undefined;
+    });
+    return server.on("upgrade", (request, socket: Duplex, head) => {
+      this.#note(request);
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket));
+      echo(request, socket, head, ANSWER_MS);
     });
   }
 
@@ -85,9 +99,9 @@ export class Ledger {
   }
 }
 
-function listen(server: Server, port: number): Promise<Server> {
+function listen(server: Server, host: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
-    server.once("error", reject).listen(port, "127.0.0.1", () => resolve(server));
+    server.once("error", reject).listen(port, host, () => resolve(server));
   });
 }
 

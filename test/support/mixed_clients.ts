@@ -1,8 +1,12 @@
-/** Clients of every kind at once, for a ledger: kept connections, one per request, bodies that change data, streams. */
+/**
+ * Clients of every kind at once, for a ledger: kept connections, one per request, bodies that change data, streams,
+ * WebSockets.
+ */
 import { Agent, request, type IncomingMessage } from "node:http";
 import { PIECE_BYTES, PIECES } from "./ledger.ts";
+import { SocketClient, type SocketAccount } from "./socket_client.ts";
 
-/** The kinds, each with its method and path. */
+/** The kinds that send requests, each with its method and path. */
 const KINDS = {
   kept: { method: "GET", path: "/get", keeps: true },
   oneShot: { method: "GET", path: "/get", keeps: false },
@@ -17,10 +21,14 @@ const BODY_BYTES = 2_000;
 /** Losses that are kept in words. */
 const LOSSES_MAX = 50;
 
-/** What the clients saw. `lost`: no whole answer, or not the right one. `statuses` that are not 200 are answers too. */
+/**
+ * What the clients saw. `lost`: no whole answer, or not the right one; WebSockets that ended otherwise than by their
+ * own close too. `statuses` that are not 200 are answers too.
+ */
 export interface MixedAccount {
   readonly sent: number;
   readonly answered: number;
+  readonly sockets: SocketAccount;
   readonly lost: number;
   readonly losses: readonly string[];
   readonly statuses: Readonly<Record<number, number>>;
@@ -31,6 +39,7 @@ export class MixedClients {
   readonly #url: string;
   readonly #onLoss: (loss: string) => void;
   readonly #loops: Promise<void>[];
+  readonly #sockets: readonly SocketClient[];
   readonly #statuses: Record<number, number> = {};
   readonly #losses: string[] = [];
   readonly #answers: number[] = [];
@@ -44,6 +53,11 @@ export class MixedClients {
     this.#url = url;
     this.#onLoss = onLoss;
     const kinds = Object.keys(KINDS) as Kind[];
+    const place = `${url.replace("http:", "ws:")}/socket`;
+    this.#sockets = Array.from(
+      { length: each },
+      (_, index) => new SocketClient(place, `socket${index}`, (loss) => this.#lose(loss)),
+    );
     this.#loops = kinds.flatMap((kind) =>
       Array.from({ length: each }, (_, index) => this.#run(kind, `${kind}${index}`)),
     );
@@ -53,21 +67,22 @@ export class MixedClients {
     return {
       sent: this.#sent,
       answered: this.#answered,
+      sockets: this.#sockets.map(({ account }) => account).reduce(sumOf),
       lost: this.#lost,
       losses: [...this.#losses],
       statuses: { ...this.#statuses },
     };
   }
 
-  /** The fewest answers that any client has got. */
+  /** The fewest answers, or echoes, that any client has got. */
   answersMin(): number {
-    return Math.min(...this.#answers);
+    return Math.min(...this.#answers, ...this.#sockets.map(({ account }) => account.echoed));
   }
 
   /** Lets every client finish the request that it is at. */
   async stop(): Promise<MixedAccount> {
     this.#isStopping = true;
-    await Promise.all(this.#loops);
+    await Promise.all([...this.#loops, ...this.#sockets.map((socket) => socket.stop())]);
     return this.account();
   }
 
@@ -81,12 +96,16 @@ export class MixedClients {
         this.#answered++;
         this.#answers[slot] = (this.#answers[slot] ?? 0) + 1;
       } else {
-        this.#lost++;
-        this.#onLoss(`${name}-${number}: ${loss}`);
-        if (this.#losses.length < LOSSES_MAX) this.#losses.push(`${name}-${number}: ${loss}`);
+        this.#lose(`${name}-${number}: ${loss}`);
       }
     }
     agent.destroy();
+  }
+
+  #lose(loss: string): void {
+    this.#lost++;
+    this.#onLoss(loss);
+    if (this.#losses.length < LOSSES_MAX) this.#losses.push(loss);
   }
 
   /** Gives null when the answer came whole, or what went wrong. */
@@ -122,4 +141,13 @@ export class MixedClients {
     const sent = kind === "post" ? BODY_BYTES : 0;
     return bytes === sent ? null : `${bytes} of ${sent} bytes reached the backend`;
   }
+}
+
+function sumOf(one: SocketAccount, other: SocketAccount): SocketAccount {
+  return {
+    opened: one.opened + other.opened,
+    sent: one.sent + other.sent,
+    echoed: one.echoed + other.echoed,
+    lost: one.lost + other.lost,
+  };
 }

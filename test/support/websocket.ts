@@ -1,6 +1,6 @@
 /** A WebSocket echo server for tests, small enough to be checked by eye. Source: RFC 6455. */
 import { createHash } from "node:crypto";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 
@@ -28,14 +28,9 @@ export class EchoServer {
         socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
         return;
       }
-      const accept = createHash("sha1")
-        .update(`${request.headers["sec-websocket-key"]}${GUID}`)
-        .digest("base64");
-      socket.write(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-          `Sec-WebSocket-Accept: ${accept}\r\nX-Seen-Connection: ${request.headers.connection}\r\n\r\n`,
-      );
-      this.#serve(socket, head);
+      this.open.add(socket);
+      socket.on("close", () => this.open.delete(socket));
+      echo(request, socket, head);
     });
   }
 
@@ -50,36 +45,44 @@ export class EchoServer {
     this.#server.closeAllConnections();
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
+}
 
-  #serve(socket: Duplex, head: Buffer): void {
-    this.open.add(socket);
-    let rest = head;
-    let message: Buffer[] = [];
-    let kind = 0;
-    const read = (bytes: Buffer): void => {
-      rest = Buffer.concat([rest, bytes]);
-      for (let frame = readFrame(rest); frame !== null; frame = readFrame(rest)) {
-        rest = rest.subarray(frame.length);
-        if (frame.opcode === OPCODE.CLOSE) {
-          socket.end(writeFrame(OPCODE.CLOSE, frame.payload));
-          return;
-        }
-        if (frame.opcode === OPCODE.PING) socket.write(writeFrame(OPCODE.PONG, frame.payload));
-        if (frame.opcode > OPCODE.BINARY) continue;
-        kind ||= frame.opcode;
-        message.push(frame.payload);
-        if (!frame.isFinal) continue;
-        socket.write(writeFrame(kind, Buffer.concat(message)));
-        message = [];
-        kind = 0;
+/** Agrees to a WebSocket and echoes its messages, each after `delayMs`. */
+export function echo(request: IncomingMessage, socket: Duplex, head: Buffer, delayMs = 0): void {
+  const accept = createHash("sha1").update(`${request.headers["sec-websocket-key"]}${GUID}`).digest("base64");
+  socket.write(
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+      `Sec-WebSocket-Accept: ${accept}\r\nX-Seen-Connection: ${request.headers.connection}\r\n\r\n`,
+  );
+  const answer = (frame: Buffer): void => {
+    if (delayMs === 0) socket.write(frame);
+    else setTimeout(() => socket.writable && socket.write(frame), delayMs);
+  };
+  let rest = head;
+  let message: Buffer[] = [];
+  let kind = 0;
+  const read = (bytes: Buffer): void => {
+    rest = Buffer.concat([rest, bytes]);
+    for (let frame = readFrame(rest); frame !== null; frame = readFrame(rest)) {
+      rest = rest.subarray(frame.length);
+      if (frame.opcode === OPCODE.CLOSE) {
+        socket.end(writeFrame(OPCODE.CLOSE, frame.payload));
+        return;
       }
-    };
-    socket.on("data", read);
-    socket.on("end", () => socket.end());
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => this.open.delete(socket));
-    read(Buffer.alloc(0));
-  }
+      if (frame.opcode === OPCODE.PING) socket.write(writeFrame(OPCODE.PONG, frame.payload));
+      if (frame.opcode > OPCODE.BINARY) continue;
+      kind ||= frame.opcode;
+      message.push(frame.payload);
+      if (!frame.isFinal) continue;
+      answer(writeFrame(kind, Buffer.concat(message)));
+      message = [];
+      kind = 0;
+    }
+  };
+  socket.on("data", read);
+  socket.on("end", () => socket.end());
+  socket.on("error", () => socket.destroy());
+  read(Buffer.alloc(0));
 }
 
 function readFrame(bytes: Buffer): Frame | null {

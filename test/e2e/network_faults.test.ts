@@ -1,0 +1,228 @@
+/** Networks that are slow, break and fall silent, before and behind Crossfade, under load of every kind. */
+import { readdirSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readBalance } from "../support/balance.ts";
+import { startCrossfade, type Crossfade } from "../support/crossfade.ts";
+import { startFaultProxy, type FaultProxy } from "../support/fault_proxy.ts";
+import { Ledger } from "../support/ledger.ts";
+import { MixedClients, type MixedAccount } from "../support/mixed_clients.ts";
+import { until } from "../support/wait.ts";
+
+/** Answers that each client must get before something else happens. */
+const FEW = 5;
+/** How often a network breaks in a test. */
+const BREAKS = 10;
+/** A backend that is silent for so long has failed. */
+const RESPONSE = "1s";
+/** Connections that a worker may have more than before: those to backends come and go. */
+const DESCRIPTORS_SLACK = 8;
+
+let ledger: Ledger;
+let crossfade: Crossfade;
+/** In front of the two backends. */
+let toLegacy: FaultProxy;
+let toNew: FaultProxy;
+/** In front of Crossfade. */
+let front: FaultProxy;
+let clients: MixedClients;
+
+beforeEach(async () => {
+  ledger = new Ledger();
+  const [legacy, candidate] = await Promise.all([ledger.backend("legacy"), ledger.backend("new")]);
+  toLegacy = await startFaultProxy(portOf(legacy.url));
+  toNew = await startFaultProxy(portOf(candidate.url));
+  crossfade = await startCrossfade(
+    { legacy: `http://127.0.0.1:${toLegacy.port}`, new: `http://127.0.0.1:${toNew.port}` },
+    {
+      settings: { drain: { grace: "0s", spread: "500ms", idle: "10s", deadline: "60s" } },
+      route: {
+        split: { legacy: 50, new: 50 },
+        rollback: "off",
+        timeouts: { connect: "2s", response: RESPONSE, idle: RESPONSE },
+      },
+    },
+  );
+  await crossfade.servingWorkers(2);
+  front = await startFaultProxy(portOf(crossfade.url));
+  clients = new MixedClients(`http://127.0.0.1:${front.port}`, 3);
+  await more(FEW);
+});
+
+afterEach(async () => {
+  // First, so that nobody waits for what a fault holds.
+  await Promise.all([front.heal(), toLegacy.heal(), toNew.heal()]);
+  await clients.stop();
+  await crossfade.stop();
+  for (const proxy of [front, toLegacy, toNew]) await proxy[Symbol.asyncDispose]();
+  await ledger.close();
+});
+
+function portOf(url: string): number {
+  return Number(new URL(url).port);
+}
+
+/** Waits until each client has got so many more answers. */
+async function more(answers: number): Promise<void> {
+  const before = clients.answersMin();
+  await until("every client was answered again", () => clients.answersMin() >= before + answers);
+}
+
+/** Waits until each client has tried so often to be answered, with whatever success. */
+async function moreTries(tries: number): Promise<void> {
+  const { sent } = clients.account();
+  await until("requests were sent", () => clients.account().sent >= sent + tries);
+}
+
+/** All is well again: everybody is answered, nothing is left over, and the counters add up. */
+async function expectHealed(): Promise<MixedAccount> {
+  await Promise.all([front.heal(), toLegacy.heal(), toNew.heal()]);
+  await more(FEW);
+  const account = await clients.stop();
+  expect(ledger.doubled).toEqual([]);
+  const { isEven } = await until("nothing is in flight", async () => {
+    const balance = await readBalance(crossfade.adminUrl);
+    return balance.inFlight === 0 ? balance : null;
+  });
+  expect(isEven).toBe(true);
+  return account;
+}
+
+/** Requests that broke off did so visibly: none was short, or answered for another one. */
+function expectVisible({ losses, sockets }: MixedAccount): void {
+  expect(losses.filter((loss) => /bytes came|answer is for|bytes reached|in place of/.test(loss))).toEqual(
+    [],
+  );
+  expect(sockets.sent - sockets.echoed).toBeLessThanOrEqual(sockets.lost);
+}
+
+function statusesOf({ statuses }: MixedAccount): string[] {
+  return Object.keys(statuses).toSorted();
+}
+
+async function descriptors(): Promise<number[]> {
+  const pids = (await crossfade.workers()).map(({ pid }) => pid);
+  return pids.map((pid) => readdirSync(`/proc/${pid}/fd`).length);
+}
+
+describe("a network that is slow", () => {
+  test("loses nothing, whether late, narrow or slow to close, while workers are replaced", async () => {
+    for (const proxy of [front, toLegacy, toNew]) {
+      proxy.delay(10);
+      proxy.bandwidth(200_000);
+      proxy.closeLate(200);
+    }
+    await more(FEW);
+    for (let n = 0; n < 2; n++) {
+      const call = ["POST", "/v1/fleet/recycle", { reason: "a test" }] as const;
+      const { workers } = await crossfade.admin<{ workers: { pid: number }[] }>(...call);
+      const former = new Set(workers.map(({ pid }) => pid));
+      await until("successors serve in every slot", async () => {
+        const serving = (await crossfade.workers()).filter(({ state }) => state === "serving");
+        return serving.length === 2 && serving.every(({ pid }) => !former.has(pid));
+      });
+    }
+    await more(FEW);
+    const account = await expectHealed();
+    expect(account).toMatchObject({ lost: 0, losses: [] });
+    expect(statusesOf(account)).toEqual(["200"]);
+    expect(account.sockets).toMatchObject({ echoed: account.sockets.sent, lost: 0 });
+  });
+
+  test("and then silent for a while loses nothing if it is less than the timeouts", async () => {
+    toNew.stall(true);
+    // A health check of the machine itself: the admin API is asked meanwhile, so time passes for the stalled ones.
+    await readBalance(crossfade.adminUrl);
+    toNew.stall(false);
+    const account = await expectHealed();
+    expect(account).toMatchObject({ lost: 0, losses: [] });
+    expect(statusesOf(account)).toEqual(["200"]);
+  });
+});
+
+describe("a network behind Crossfade", () => {
+  test("that refuses connections to the candidate costs no client anything", async () => {
+    await toNew.refuse(true);
+    // Kept connections go on; new ones are needed when they are replaced.
+    const call = ["POST", "/v1/fleet/recycle", { reason: "a test" }] as const;
+    await crossfade.admin(...call);
+    await more(2 * FEW);
+    const account = await expectHealed();
+    expect(account).toMatchObject({ lost: 0, losses: [] });
+    expect(statusesOf(account)).toEqual(["200"]);
+  });
+
+  test("that resets all connections doubles nothing, and says so where it can't help", async () => {
+    for (let n = 0; n < BREAKS; n++) {
+      toNew.cut();
+      await moreTries(20);
+    }
+    const account = await expectHealed();
+    expectVisible(account);
+    // A request that changes data may have arrived, so it is not sent again.
+    expect(statusesOf(account).filter((status) => !["200", "502"].includes(status))).toEqual([]);
+    expect(toNew.counts.cut).toBeGreaterThan(0);
+  });
+
+  test("that loses answers doubles nothing", async () => {
+    toNew.dropAnswers(true);
+    await moreTries(50);
+    const account = await expectHealed();
+    expectVisible(account);
+    expect(statusesOf(account).filter((status) => !["200", "502"].includes(status))).toEqual([]);
+    expect(account.statuses[502]).toBeGreaterThan(0);
+  });
+
+  test("that cuts answers short never lets one pass for whole", async () => {
+    for (let n = 0; n < BREAKS; n++) {
+      const { cut } = toNew.counts;
+      toNew.truncateNextAnswer(n % 2 === 0 ? 20 : 400);
+      await until("an answer was cut", () => toNew.counts.cut > cut);
+    }
+    const account = await expectHealed();
+    expectVisible(account);
+    expect(statusesOf(account).filter((status) => !["200", "502"].includes(status))).toEqual([]);
+  });
+
+  test("that falls silent, with connections that stay open on one side, ends in an answer in time", async () => {
+    const before = await descriptors();
+    toNew.vanish();
+    await until("somebody was told that the backend did not answer", () => clients.account().statuses[504]);
+    // The other machine is there again, and knows nothing of its connections: WebSockets hear of it only now.
+    toNew.cut();
+    const account = await expectHealed();
+    expectVisible(account);
+    expect(statusesOf(account).filter((status) => !["200", "502", "504"].includes(status))).toEqual([]);
+    await until("workers hold no more than before", async () => {
+      const now = await descriptors();
+      return now.every((count, at) => count <= (before[at] ?? 0) + DESCRIPTORS_SLACK);
+    });
+  });
+});
+
+describe("a network before Crossfade", () => {
+  test("that resets its clients' connections doubles nothing and leaves nothing behind", async () => {
+    const before = await descriptors();
+    for (let n = 0; n < BREAKS; n++) {
+      front.cut();
+      await moreTries(20);
+    }
+    const account = await expectHealed();
+    expectVisible(account);
+    expect(statusesOf(account)).toEqual(["200"]);
+    await until("workers hold no more than before", async () => {
+      const now = await descriptors();
+      return now.every((count, at) => count <= (before[at] ?? 0) + DESCRIPTORS_SLACK);
+    });
+  });
+
+  test("that cuts answers short leaves nothing behind", async () => {
+    for (let n = 0; n < BREAKS; n++) {
+      const { cut } = front.counts;
+      front.truncateNextAnswer(100);
+      await until("an answer was cut", () => front.counts.cut > cut);
+    }
+    const account = await expectHealed();
+    expectVisible(account);
+    expect(statusesOf(account)).toEqual(["200"]);
+  });
+});
