@@ -152,13 +152,13 @@ async function comeUp(
 ): Promise<void> {
   const fault = await untilServing({ fleet, publisher }, predecessor);
   if (fault !== null) throw new Unavailable(fault);
-  await predecessor.released();
+  const former = await predecessor.released();
   const lock = await untilTaken(() => acquireLock(join(settings.runDir, LOCK_NAME)));
   if (lock === null) throw new Unavailable(`another Crossfade took the lock of ${settings.runDir}`);
   stack.defer(() => lock.release());
   brakes.reload();
   publisher.republish();
-  fleet.takeCharge();
+  fleet.takeCharge(former);
   journal.append("upgrade.done", { pid: process.pid, version });
   log.info({ version }, "took over from the control process before");
 }

@@ -12,7 +12,9 @@ import type { Named } from "./fleet_news.ts";
 import { Foothold } from "./foothold.ts";
 import { countedMs, goneByMs, overdueCause, receive } from "./roster.ts";
 import type { Hello, WorkerLimits } from "./roster.ts";
+import { Latecomers } from "./latecomers.ts";
 import { Lending } from "./lending.ts";
+import { isWorker, killNow } from "./process.ts";
 import { Rotation } from "./rotation.ts";
 import { Slots } from "./slots.ts";
 import { Staffing } from "./staffing.ts";
@@ -23,6 +25,8 @@ import type { LinkEvents, Origin, WorkerStatus } from "./worker_link.ts";
 
 export type { FleetParts, FleetStart } from "./fleet_parts.ts";
 export type { WorkerStatus } from "./worker_link.ts";
+
+const NEVER_CAME = "it did not come over from the control process before";
 
 /**
  * All worker processes of this instance.
@@ -44,6 +48,7 @@ export class Fleet {
   readonly #crew = new Crew();
   readonly #rotation = new Rotation(this.#crew);
   readonly #staffing: Staffing;
+  readonly #latecomers = new Latecomers();
   readonly #listeners = new Set<() => void>();
   readonly #emptied = Promise.withResolvers<void>();
   #phase: "starting" | "trying" | "running" | "draining" | "closed" = "starting";
@@ -123,10 +128,14 @@ export class Fleet {
     this.#staffing.fill();
   }
 
-  /** From now on this is the only control process: workers of the one before are received, and drained. */
-  takeCharge(): void {
+  /**
+   * From now on this is the only control process: workers of the one before are received, and drained. One of `former`
+   * that does not come in the time of a start hangs, and is killed.
+   */
+  takeCharge(former: readonly Named[]): void {
     assert(this.#phase === "trying", "there was another one in charge");
     this.#phase = "running";
+    this.#latecomers.expect(former);
   }
 
   /** Gives every worker a table: the one it serves is replaced when it has compiled this one. */
@@ -218,6 +227,7 @@ export class Fleet {
   }
 
   #receive(hello: Hello, channel: ControlChannel): ChannelEvents<WorkerMessage> {
+    this.#latecomers.forget(hello.pid);
     const known = this.#crew.byPid(hello.pid);
     // Whoever was not asked for, or has a table already, belongs to the one in charge.
     const isAwaited = hello.revision === 0 && this.#staffing.awaited().includes(hello.worker);
@@ -286,10 +296,22 @@ export class Fleet {
       }
     }
     const isOver = nowMs > (this.#order?.goneByMs ?? Infinity);
+    this.#endLatecomers(elapsedMs, isOver);
     this.#staffing.wait(elapsedMs, isOver ? 0 : pace.startMaxMs);
     this.#settleDrain();
     this.#rotate();
     this.#staffing.fill();
+  }
+
+  #endLatecomers(elapsedMs: number, isOver: boolean): void {
+    const { pace, socketPath } = this.#parts;
+    const mostMs = isOver ? 0 : pace.startMaxMs;
+    const isThere = (pid: number): boolean => isWorker(pid, socketPath);
+    for (const late of this.#latecomers.wait(elapsedMs, mostMs, isThere)) {
+      killNow(late.pid);
+      this.#news.hangs(late, NEVER_CAME);
+      this.#news.lost(late, NEVER_CAME);
+    }
   }
 
   /** Begins the next planned replacement, when it is somebody's turn. */
@@ -363,7 +385,7 @@ export class Fleet {
 
   #settleDrain(): void {
     const left = this.#crew.all().length + this.#staffing.awaited().length;
-    if (this.#phase === "draining" && left === 0) this.#emptied.resolve();
+    if (this.#phase === "draining" && left === 0 && this.#latecomers.isEmpty) this.#emptied.resolve();
   }
 
   #tell(): void {

@@ -1,4 +1,5 @@
 /** What two control processes say to each other while the second takes over from the first. */
+import type { Named } from "./fleet_news.ts";
 import type { InheritedSocket } from "./sockets.ts";
 
 /** Both sides must speak the same version; another one is refused, and the first goes on. */
@@ -23,8 +24,11 @@ export type NewMessage =
 
 /** From the control process that serves to the new one. */
 export type FormerMessage =
-  /** The lock, the store and the admin listener are free. */
-  { readonly type: "released" };
+  /**
+   * The lock, the store and the admin listener are free. `workers`: who is about to come over; earlier versions do not
+   * say.
+   */
+  { readonly type: "released"; readonly workers?: readonly Named[] };
 
 /** What a new control process is started with, in one variable of its environment. Descriptors are its own. */
 export interface Inheritance {

@@ -1,6 +1,7 @@
 /** What a fleet lends to the control process that shall follow this one. */
 import type { Crew } from "./crew.ts";
 import type { Foothold } from "./foothold.ts";
+import type { Named } from "./fleet_news.ts";
 import type { InheritedSocket } from "./sockets.ts";
 import type { WorkerProgram, WorkerStatus } from "./worker_link.ts";
 
@@ -43,6 +44,11 @@ export class Lending {
   /** The listening sockets; null when only the workers have them. */
   sockets(): InheritedSocket[] | null {
     return this.#foothold.lend();
+  }
+
+  /** All worker processes here, which the other control process will have to deal with. */
+  workers(): Named[] {
+    return this.#crew.all().map(({ worker, pid }) => ({ worker, pid }));
   }
 
   /** Has a worker start one for the other process, with the sockets that only the workers have. */

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { openChannel, type Channel } from "../shared/channel.ts";
+import type { Named } from "./fleet_news.ts";
 import { HANDOVER_PROTOCOL } from "./handover.ts";
 import type { FormerMessage, Inheritance, NewMessage } from "./handover.ts";
 
@@ -9,9 +10,13 @@ import type { FormerMessage, Inheritance, NewMessage } from "./handover.ts";
 export class Predecessor {
   readonly inheritance: Inheritance;
   readonly #channel: Channel<NewMessage>;
-  readonly #released: Promise<void>;
+  readonly #released: Promise<readonly Named[]>;
 
-  private constructor(inheritance: Inheritance, channel: Channel<NewMessage>, released: Promise<void>) {
+  private constructor(
+    inheritance: Inheritance,
+    channel: Channel<NewMessage>,
+    released: Promise<readonly Named[]>,
+  ) {
     this.inheritance = inheritance;
     this.#channel = channel;
     this.#released = released;
@@ -25,12 +30,12 @@ export class Predecessor {
   ): Promise<Predecessor> {
     const socket = connect({ path: inheritance.socket });
     await once(socket, "connect");
-    const released = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<readonly Named[]>();
     let isReleased = false;
     const channel: Channel<NewMessage> = openChannel<FormerMessage, NewMessage>(socket, {
-      onMessage: () => {
+      onMessage: ({ workers = [] }) => {
         isReleased = true;
-        released.resolve();
+        released.resolve(workers);
       },
       onClose: () => {
         if (!isReleased) onLost();
@@ -58,10 +63,10 @@ export class Predecessor {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 
-  /** Says that the workers here serve. Settles when lock, store and admin listener are free. */
-  async released(): Promise<void> {
+  /** Says that the workers here serve. Gives the other one's, when lock, store and admin listener are free. */
+  released(): Promise<readonly Named[]> {
     this.#channel.send({ type: "ready" });
-    await this.#released;
+    return this.#released;
   }
 
   /** Says that this process has all of it. */

@@ -75,6 +75,22 @@ export function isRunning(pid: number): boolean {
   return !isZombie(pid);
 }
 
+/**
+ * Whether a process runs and is a worker of a control socket, by its command line: its number may have been given to
+ * another process. Where the system does not tell command lines, whoever runs is taken for it.
+ */
+export function isWorker(pid: number, socketPath: string): boolean {
+  if (!isRunning(pid)) return false;
+  if (process.platform !== "linux") return true;
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(socketPath);
+  } catch (error) {
+    // It has just ended.
+    if (error instanceof Error && "code" in error) return false;
+    throw error;
+  }
+}
+
 /** Ends a process at once. One that is gone already is none of our concern. */
 export function killNow(pid: number): void {
   try {

@@ -243,7 +243,7 @@ class Trial {
   }
 
   async #release(): Promise<string | null> {
-    this.#channel?.send({ type: "released" });
+    this.#channel?.send({ type: "released", workers: this.#parts.fleet.lending.workers() });
     const child = this.#child;
     const gone = Promise.withResolvers<string>();
     child?.once("exit", () => gone.resolve("the new control process ended before it had taken over"));

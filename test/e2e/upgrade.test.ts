@@ -108,6 +108,21 @@ describe("an upgrade", () => {
     await expectNothingLost();
   });
 
+  test("ends a worker of the first process that hangs and never comes over", async () => {
+    const hung = (await fleet()).workers[0]?.pid ?? 0;
+    await clients.stop();
+    process.kill(hung, "SIGSTOP");
+    const { pid } = await crossfade.upgrade();
+    expect((await fleet()).workers.some((worker) => worker.pid === hung)).toBe(false);
+    expect((await fetch(`${crossfade.url}/get`)).status).toBe(200);
+    await until("it is gone", () => !isRunning(hung));
+    expect((await fleet()).pid).toBe(pid);
+    await until("it was said why", () =>
+      crossfade.lines.some((line) => line.msg === "worker hangs and is killed" && line["pid"] === hung),
+    );
+    await crossfade.servingWorkers(2);
+  });
+
   test("survives the kill of whoever is left of the first process", async () => {
     const after = await crossfade.upgrade();
     killNow(crossfade.pid);
