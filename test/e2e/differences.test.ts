@@ -12,6 +12,8 @@ const QUIET_PAIRS = 1_500;
 /** One wrong status in a hundred takes some thousand pairs, whose rate is the test's own. */
 const FOUND_MS_MAX = 100_000;
 const REAL = "real difference";
+/** Copies that the four workers which end in two upgrades may be at just then. */
+const GIVEN_UP_MAX = 40;
 
 interface Differences {
   readonly comparison: ComparisonSays | null;
@@ -127,6 +129,34 @@ describe("a mirror that compares", () => {
     await crossfade.servingWorkers(2);
     await until("it knows them still", async () => all(await now()) === due);
     expect((await now()).instances).toBe(1);
+  });
+
+  test("keeps its counts over upgrades under load: no request is compared twice, and hardly one is not", async () => {
+    const { crossfade, stream, now } = await compare();
+    const all = ({ comparison: { summary } }: Awaited<ReturnType<typeof now>>): number =>
+      Object.values(summary.not_compared).reduce((sum, count) => sum + count, summary.compared);
+    await until("some are compared", async () => all(await now()) > 100);
+    for (let n = 0; n < 2; n++) {
+      await crossfade.upgrade();
+      const { started } = stream;
+      await until("requests went to the new workers", () => stream.started > started + 100);
+    }
+    await stream.stop();
+    expect(stream.failures()).toEqual([]);
+    // A worker that ends gives up the copies that are under way.
+    const least = stream.started - GIVEN_UP_MAX;
+    let told = 0;
+    await until(
+      () => `the requests are compared: ${told} of ${stream.started}`,
+      async () => (told = all(await now())) >= least,
+    );
+    expect((await now()).instances).toBe(1);
+    process.kill((await crossfade.admin<{ pid: number }>("GET", "/v1/fleet")).pid, "SIGTERM");
+    expect(await crossfade.exitCode()).toBe(0);
+    await crossfade.start();
+    await crossfade.servingWorkers(2);
+    await until("it knows them again", async () => (told = all(await now())) >= least);
+    expect(told).toBeLessThanOrEqual(stream.started);
   });
 
   test("keeps a rollout from going on until differences are proved to be few", async () => {
