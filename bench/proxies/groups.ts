@@ -2,7 +2,13 @@
 import { CROSSFADE } from "./contenders/crossfade.ts";
 import { HAPROXY } from "./contenders/haproxy.ts";
 import { NGINX } from "./contenders/nginx.ts";
-import { FLOOR, HTTP_PROXY_3_CONTENDER, NO_PROXY, UNDICI_CONTENDER } from "./contenders/node_programs.ts";
+import {
+  FLOOR,
+  FLOOR_WITH_HEADS,
+  HTTP_PROXY_3_CONTENDER,
+  NO_PROXY,
+  UNDICI_CONTENDER,
+} from "./contenders/node_programs.ts";
 import { PLAIN_SETUP, type Contender, type Setup } from "./contender.ts";
 import { NAMES, PLAIN_CROSSFADE } from "./results.ts";
 import { PLAIN_WORKLOADS, SMALL, mirrored, smallAs, type Workload } from "./workloads.ts";
@@ -32,7 +38,17 @@ export const CONTENDERS: readonly Contender[] = [
   HTTP_PROXY_3_CONTENDER,
   UNDICI_CONTENDER,
   FLOOR,
+  FLOOR_WITH_HEADS,
   NO_PROXY,
+];
+
+/** It takes no bodies. */
+const OF_FLOOR_WITH_HEADS = [
+  SMALL.name,
+  "100 headers",
+  "2 KB of cookies",
+  "1,000 connections",
+  NAMES.halfLoad,
 ];
 
 function allWith(setup: Setup): Entrant[] {
@@ -40,7 +56,7 @@ function allWith(setup: Setup): Entrant[] {
     name: contender.name,
     contender,
     setup,
-    only: null,
+    only: contender === FLOOR_WITH_HEADS ? OF_FLOOR_WITH_HEADS : null,
   }));
 }
 

@@ -7,7 +7,7 @@ import { pairedRatio } from "./statistics.ts";
 /** Without processes there is no processor time. */
 const NO_PROXY = "no proxy";
 
-/** Processor time per request, with what Crossfade and the floor take to what nginx does. */
+/** Processor time per request, with what Crossfade and the floors take to what nginx does. */
 export function processorTable(results: Results): string[] {
   const contenders = contendersOf(results).filter((name) => name !== NO_PROXY);
   const ratio = (workload: string, name: string): string => {
@@ -16,12 +16,13 @@ export function processorTable(results: Results): string[] {
     return Number.isNaN(figure) ? "" : figure.toFixed(2);
   };
   return table(
-    ["µs of processor per request", ...contenders, "Crossfade to nginx", "floor to nginx"],
+    ["µs of processor per request", ...contenders, "Crossfade to nginx", "floor to nginx", "with heads"],
     workloadsOf(results).map((workload) => [
       workload,
       ...contenders.map((name) => cell(roundsOf(results, workload, name), (round) => round.processorUs)),
       ratio(workload, "Crossfade"),
       ratio(workload, "floor in Node"),
+      ratio(workload, "floor with heads"),
     ]),
   );
 }

@@ -147,5 +147,5 @@ test("the table has a row for each workload and the ratio to nginx", () => {
   const [, , row] = processorTable(
     results(cell("a", "Crossfade", rounds(30, 33, 36)), cell("a", "nginx", rounds(20, 22, 24))),
   );
-  expect(row?.replace(/ +/g, " ")).toBe("| a | 33.0 (30.0 to 36.0) | 22.0 (20.0 to 24.0) | 1.50 | |");
+  expect(row?.replace(/ +/g, " ")).toBe("| a | 33.0 (30.0 to 36.0) | 22.0 (20.0 to 24.0) | 1.50 | | |");
 });

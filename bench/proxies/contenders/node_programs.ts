@@ -6,6 +6,7 @@ import type { NodeOrder } from "./node_work.ts";
 const HTTP_PROXY_3 = new URL("http_proxy_3.ts", import.meta.url).pathname;
 const UNDICI = new URL("undici.ts", import.meta.url).pathname;
 const RELAY = new URL("relay.ts", import.meta.url).pathname;
+const READER = new URL("reader.ts", import.meta.url).pathname;
 
 function start(name: string, program: string, setup: Setup, ports: Ports): Promise<Running> {
   const { mirrorPercent, hasLog } = setup;
@@ -46,6 +47,14 @@ export const FLOOR: Contender = {
   version: process.version,
   takes: (setup) => isPlain(setup) && setup.mirrorPercent === 0,
   start: (setup, ports) => start("floor", RELAY, setup, ports),
+};
+
+/** What it costs with heads that are read and written, a split and a log: Crossfade without what makes it one. */
+export const FLOOR_WITH_HEADS: Contender = {
+  name: "floor with heads",
+  version: process.version,
+  takes: (setup) => isPlain(setup) && setup.mirrorPercent === 0,
+  start: (setup, ports) => start("heads", READER, setup, ports),
 };
 
 /** Nothing between client and backend. */
