@@ -65,7 +65,11 @@ export async function measureGroup(
     }
     const running = everything.use(await entrant.contender.start(entrant.setup, ports));
     const places = placesFor(entrant.setup.workers);
-    if (places !== null) pin(running.pids(), places.contenders);
+    if (places !== null) {
+      pin(running.pids(), places.contenders);
+      // Where it works all the time, the control process would take turns and caches from the workers.
+      if (entrant.setup.shifts) pin(othersOf(running), places.load);
+    }
     started.push({ entrant, running });
   }
   const stage: Stage = { started, shadow, pace, say };
@@ -123,7 +127,7 @@ async function measureRound(
   await pause(leadMs);
   const stopDisturbing = running.disturb?.();
   const serving = running.servingPids();
-  const others = running.pids().filter((pid) => !serving.includes(pid));
+  const others = othersOf(running);
   load.forget();
   const before = { shadow: shadow.answered, serving: processorUs(serving), others: processorUs(others) };
   const startedMs = performance.now();
@@ -145,6 +149,12 @@ async function measureRound(
     changes,
     latency: workload.perSecond === 0 ? null : quantilesOf(latenciesMs),
   };
+}
+
+/** The processes that answer no requests. */
+function othersOf(running: Running): number[] {
+  const serving = running.servingPids();
+  return running.pids().filter((pid) => !serving.includes(pid));
 }
 
 function quantilesOf(latenciesMs: readonly number[]): LatencyMs {

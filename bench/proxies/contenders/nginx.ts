@@ -56,7 +56,7 @@ function configurationOf(setup: Setup, ports: Ports, directory: string, port: nu
   const upstream = (name: string, to: number): string =>
     `upstream ${name} { server 127.0.0.1:${to}; keepalive 128; keepalive_requests 1000000; }`;
   const paths = setup.routes === 1 ? ["/"] : routeNames(setup.routes).map((name) => `/${name}/`);
-  const log = setup.hasLog ? `${directory}/access.log fields buffer=32k flush=1s` : "off";
+  const log = setup.hasLog ? `${directory}/access.log fields buffer=128k flush=1s` : "off";
   return `daemon off; ${getuid?.() === 0 ? "user root;" : ""} worker_processes ${setup.workers};
 pid ${directory}/pid; error_log ${directory}/error.log; worker_rlimit_nofile 20000;
 events { worker_connections 16384; }

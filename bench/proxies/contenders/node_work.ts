@@ -25,7 +25,7 @@ export interface Handled {
 }
 
 /** Lines are written in pieces of this size, as Crossfade does. */
-const WRITE_BYTES = 32 * 1024;
+const WRITE_BYTES = 128 * 1024;
 
 /** The work of one such program. */
 export class NodeWork {
