@@ -1,6 +1,5 @@
 /** Many planned replacements, of workers or of everything, under load of every kind. */
 import type { SocketAccount } from "../../test/support/socket_client.ts";
-import { until } from "../../test/support/wait.ts";
 import { SoakStage } from "./stage.ts";
 
 /** What one part did, and what the clients and backends saw. */
@@ -19,16 +18,7 @@ export interface ReplacingReport {
 
 /** Replaces workers until so many were, two at a time. */
 export function replaceWorkers(count: number, say: (text: string) => void): Promise<ReplacingReport> {
-  return underLoad(count, say, async ({ crossfade }) => {
-    const call = ["POST", "/v1/fleet/recycle", { reason: "soak" }] as const;
-    const { workers } = await crossfade.admin<{ workers: { pid: number }[] }>(...call);
-    const former = new Set(workers.map(({ pid }) => pid));
-    await until("successors serve in every slot", async () => {
-      const serving = (await crossfade.workers()).filter(({ state }) => state === "serving");
-      return serving.length === workers.length && serving.every(({ pid }) => !former.has(pid));
-    });
-    return workers.length;
-  });
+  return underLoad(count, say, ({ crossfade }) => crossfade.recycle());
 }
 
 /** Upgrades so many times, and waits each time until the former workers are gone. */

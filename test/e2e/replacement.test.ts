@@ -35,21 +35,10 @@ afterEach(async () => {
   await ledger.close();
 });
 
-async function recycle(): Promise<void> {
-  const { workers } = await crossfade.admin<{ workers: { pid: number }[] }>("POST", "/v1/fleet/recycle", {
-    reason: "a test",
-  });
-  const former = new Set(workers.map(({ pid }) => pid));
-  await until("successors serve in every slot", async () => {
-    const serving = (await crossfade.workers()).filter(({ state }) => state === "serving");
-    return serving.length === 2 && serving.every(({ pid }) => !former.has(pid));
-  });
-}
-
 describe("twenty planned replacements under load", () => {
   test("lose no request, send none twice, and follow the table all the while", async () => {
     for (let n = 0; n < RECYCLES; n++) {
-      await recycle();
+      await crossfade.recycle();
       const share = n % 2 === 0 ? 100 : 50;
       const split = { legacy: 100 - share, new: share, reason: "a test" };
       await crossfade.admin("PUT", "/v1/routes/shop/split?wait=applied", split);

@@ -235,6 +235,18 @@ export class Crossfade {
     }
   }
 
+  /** Replaces all workers as planned, and waits until successors serve in every slot. Gives how many. */
+  async recycle(): Promise<number> {
+    const reason = { reason: "a test" };
+    const { workers } = await this.admin<{ workers: { pid: number }[] }>("POST", "/v1/fleet/recycle", reason);
+    const former = new Set(workers.map(({ pid }) => pid));
+    await until("successors serve in every slot", async () => {
+      const serving = (await this.workers()).filter(({ state }) => state === "serving");
+      return serving.length === workers.length && serving.every(({ pid }) => !former.has(pid));
+    });
+    return workers.length;
+  }
+
   /** Upgrades, and waits until the new control process has drained the workers of the one before. Gives its fleet. */
   async upgrade(): Promise<Fleet> {
     const { pid } = await this.admin<{ pid: number }>("POST", "/v1/upgrade", { reason: "a test" });
