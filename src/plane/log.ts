@@ -63,6 +63,7 @@ export class AccessLog {
   #pieceBytesMax = PIPE_BYTES_MAX;
   #timer: NodeJS.Timeout | undefined;
   readonly #time = new IsoTime();
+  readonly #places = new Places();
   readonly #draw: (below: number) => number;
 
   /** `draw` chooses the lines of a sample. */
@@ -99,8 +100,8 @@ export class AccessLog {
     if (format === "off") return;
     if (samplePercent < 100 && record.status < SERVER_ERROR && this.#draw(100) >= samplePercent) return;
     if (this.#destination === null) this.dropped++;
-    else
-      this.#add(format === "json" ? jsonLine(record, this.#time.textOf(record.atMs)) : combinedLine(record));
+    else if (format === "combined") this.#add(combinedLine(record));
+    else this.#add(jsonLine(record, this.#time.textOf(record.atMs), this.#places.textOf(record)));
   }
 
   /** Writes what waits, before the worker ends. */
@@ -200,16 +201,33 @@ function inThousandths(value: number): string {
   return `${whole}.${THOUSANDTHS[thousandths - whole * 1000]}`;
 }
 
-/** `time`: when, as text. */
-function jsonLine(record: AccessRecord, time: string): string {
+const PLACES_MAX = 8;
+
+/** What lines say of a route, its backend and the endpoint: the same again and again, so that the last are kept. */
+class Places {
+  readonly #kept: { route: string; backend: string; endpoint: string; text: string }[] = [];
+  #next = 0;
+
+  textOf({ route, backend, endpoint }: AccessRecord): string {
+    for (const one of this.#kept) {
+      if (one.backend === backend && one.endpoint === endpoint && one.route === route) return one.text;
+    }
+    const text = `"route":"${route}","backend":"${backend}","endpoint":"${endpoint}"`;
+    this.#kept[this.#next] = { route, backend, endpoint, text };
+    this.#next = (this.#next + 1) % PLACES_MAX;
+    return text;
+  }
+}
+
+/** `time` and `place`: when and where, as text. */
+function jsonLine(record: AccessRecord, time: string, place: string): string {
   const fault = record.fault === null ? "" : `,"fault":"${record.fault}"`;
   const excerpt = record.excerpt === undefined ? "" : `,"excerpt":${quoted(record.excerpt)}`;
   const attempts = record.attempts > 1 ? `,"attempts":${record.attempts}` : "";
   return (
     `{"time":"${time}","client":"${record.client}","method":"${record.method}",` +
     `"host":${quoted(record.host)},"path":${quoted(record.path)},"status":${record.status},` +
-    `"route":"${record.route}","backend":"${record.backend}","endpoint":"${record.endpoint}",` +
-    `"duration_ms":${inThousandths(record.durationMs)},"bytes":${record.bytes},` +
+    `${place},"duration_ms":${inThousandths(record.durationMs)},"bytes":${record.bytes},` +
     `"request_id":${quoted(record.requestId)},"revision":${record.revision}${attempts}${fault}${excerpt}}\n`
   );
 }
