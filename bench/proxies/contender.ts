@@ -1,8 +1,8 @@
 /** What a contender is, and how its program is started and ended. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { get } from "node:http";
 import { mkdtempSync, openSync, rmSync } from "node:fs";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../../test/support/fleet_stage.ts";
@@ -77,7 +77,8 @@ export async function startProgram(name: string, command: Command): Promise<Runn
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    await until(`${name} listens`, () => hasEnded(child) || canConnect(port));
+    // An answer, not a connection: whoever accepts it may be started after somebody listens.
+    await until(`${name} answers`, () => hasEnded(child) || answers(port));
     if (hasEnded(child)) throw new Error(`${name} ended: ${directory}/output says why`);
   } catch (error) {
     process.off("exit", killNow);
@@ -105,13 +106,11 @@ async function endChild(child: ChildProcess): Promise<void> {
   await exit;
 }
 
-function canConnect(port: number): Promise<boolean> {
+function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
+    const asking = get({ port, host: "127.0.0.1", path: "/r137/small", agent: false }, (response) => {
+      response.resume().once("close", () => resolve(true));
     });
-    socket.once("error", () => resolve(false));
+    asking.once("error", () => resolve(false));
   });
 }
