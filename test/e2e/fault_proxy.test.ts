@@ -106,6 +106,20 @@ test("an answer is cut after so many bytes, once", async () => {
   await acquainted();
 });
 
+test("an order to cut an answer passes on when its connection ends before", async () => {
+  const first = await acquainted();
+  proxy.truncateNextAnswer(4);
+  first.send("a");
+  await first.sees(/^<a>$/);
+  first.close();
+  backend.connections[0]?.socket.end();
+  await until("the proxy has forgotten the connection", () => proxy.counts.open === 0);
+  const second = connect().send("b");
+  await until("the client is reset", () => second.isReset);
+  expect(second.received).toBe("<");
+  expect(proxy.counts.cut).toBe(1);
+});
+
 test("answers are lost when told so: requests arrive, and their connections are reset", async () => {
   const client = await acquainted();
   proxy.dropAnswers(true);

@@ -104,7 +104,10 @@ export class FaultProxy implements AsyncDisposable {
     this.#wake();
   }
 
-  /** Lets so many bytes of the next answer pass, whichever connection it is on, and resets that connection. Once. */
+  /**
+   * Lets so many bytes of the next answer pass, whichever connection it is on, and resets that connection. Once; where
+   * that connection ends before them, another one has the rest.
+   */
   truncateNextAnswer(bytes: number): void {
     this.#truncation = { bytesLeft: bytes, pair: null };
   }
@@ -191,7 +194,10 @@ export class FaultProxy implements AsyncDisposable {
     const pair: Pair = { client, target, pipes: [new FaultPipe(up), new FaultPipe(down)] };
     this.#pairs.add(pair);
     const forget = (): void => {
-      if (client.destroyed && target.destroyed) this.#pairs.delete(pair);
+      if (!client.destroyed || !target.destroyed) return;
+      this.#pairs.delete(pair);
+      // It ended within what may pass: the rest of the order is for the next answer.
+      if (this.#truncation?.pair === pair) this.#truncation.pair = null;
     };
     client.once("close", forget);
     target.once("close", forget);
