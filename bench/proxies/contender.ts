@@ -1,8 +1,8 @@
 /** What a contender is, and how its program is started and ended. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { get } from "node:http";
 import { mkdtempSync, openSync, rmSync } from "node:fs";
+import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../../test/support/fleet_stage.ts";
@@ -56,6 +56,8 @@ export interface Contender {
   /** What it is, with its version; null when it is not installed here. */
   readonly version: string | null;
   takes(setup: Setup): boolean;
+  /** The workloads that it takes, by name; all of them unless given. */
+  readonly only?: readonly string[];
   start(setup: Setup, ports: Ports): Promise<Running>;
 }
 

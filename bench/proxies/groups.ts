@@ -42,21 +42,12 @@ export const CONTENDERS: readonly Contender[] = [
   NO_PROXY,
 ];
 
-/** It takes no bodies. */
-const OF_FLOOR_WITH_HEADS = [
-  SMALL.name,
-  "100 headers",
-  "2 KB of cookies",
-  "1,000 connections",
-  NAMES.halfLoad,
-];
-
 function allWith(setup: Setup): Entrant[] {
   return CONTENDERS.filter((contender) => contender.takes(setup)).map((contender) => ({
     name: contender.name,
     contender,
     setup,
-    only: contender === FLOOR_WITH_HEADS ? OF_FLOOR_WITH_HEADS : null,
+    only: contender.only ?? null,
   }));
 }
 

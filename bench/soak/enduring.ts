@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { killNow } from "../../src/control/process.ts";
 import type { SocketAccount } from "../../test/support/socket_client.ts";
-import { readBalance } from "../../test/support/balance.ts";
+import { readBalance, type Balance } from "../../test/support/balance.ts";
 import { until } from "../../test/support/wait.ts";
 import { SoakStage } from "./stage.ts";
 
@@ -186,12 +186,11 @@ class Endurance {
     };
   }
 
-  async #balance(): Promise<{ readonly inFlight: number }> {
-    const { started, finished, aborted, inFlight, isEven } = await readBalance(
-      this.#stage.crossfade.adminUrl,
-    );
+  async #balance(): Promise<Balance> {
+    const balance = await readBalance(this.#stage.crossfade.adminUrl);
+    const { started, finished, aborted, inFlight, isEven } = balance;
     if (!isEven) this.#unbalanced.push(`${started} started, ${finished} + ${aborted} + ${inFlight}`);
-    return { inFlight };
+    return balance;
   }
 }
 

@@ -27,9 +27,10 @@ export class Latecomers {
     const late: Named[] = [];
     for (const [pid, one] of this.#awaited) {
       one.waitedMs += elapsedMs;
-      const isLate = one.waitedMs > mostMs;
-      if (isLate || !isThere(pid)) this.#awaited.delete(pid);
-      if (isLate && isThere(pid)) late.push(one.named);
+      const hasEnded = !isThere(pid);
+      if (!hasEnded && one.waitedMs <= mostMs) continue;
+      this.#awaited.delete(pid);
+      if (!hasEnded) late.push(one.named);
     }
     return late;
   }

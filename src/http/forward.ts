@@ -108,12 +108,11 @@ function connectionFields(head: RequestHead, isUpgrade: boolean): string {
 
 function forwardedFields(head: RequestHead, context: RequestContext): string {
   const { peerAddress, requestId } = context;
-  const connection = connectionFields(head, context.isUpgrade);
+  let fields = `Via: ${PSEUDONYM}\r\n${connectionFields(head, context.isUpgrade)}`;
   if (!context.isPeerTrusted) {
-    const proto = `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: `;
-    return `Via: ${PSEUDONYM}\r\n${connection}${proto}${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
+    fields += `X-Forwarded-For: ${peerAddress}\r\nX-Forwarded-Proto: http\r\n`;
+    return `${fields}X-Forwarded-Host: ${head.authority}\r\nX-Request-Id: ${requestId}\r\n`;
   }
-  let fields = `Via: ${PSEUDONYM}\r\n${connection}`;
   // A trusted peer's fields are kept as they came; ours follows in a field of its own, which means the same as a list.
   fields += `X-Forwarded-For: ${peerAddress}\r\n`;
   if (fieldValue(head, "x-forwarded-proto") === undefined) fields += "X-Forwarded-Proto: http\r\n";

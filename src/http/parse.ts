@@ -48,7 +48,11 @@ function understand(text: string): RequestHead | FaultCode {
   const fields = findFields(text, lineEnd + 2, LIMITS.fields);
   if (typeof fields === "string") return fields;
   const framing = new Framing();
-  const fault = framing.read(text, fields) ?? checkFraming(framing, line);
+  const unread = framing.read(text, fields);
+  if (unread !== null) return unread;
+  const host = framing.hosts === 1 ? readHost(framing.host) : null;
+  if (host === null) return "BAD_HOST";
+  const fault = checkFraming(framing, line);
   if (fault !== null) return fault;
   const place = isSound ? parseTarget(line.target, framing.host, line.method) : "BAD_TARGET";
   if (typeof place === "string") return place;
@@ -67,7 +71,7 @@ function understand(text: string): RequestHead | FaultCode {
     path: place.path,
     query: place.query,
     authority: framing.host,
-    host: readHost(framing.host) as string,
+    host,
     body: requestBody(framing),
     contentLength: framing.contentLength,
     nominated: framing.nominated,
@@ -131,7 +135,6 @@ function commonMethod(text: string, length: number): string | undefined {
 }
 
 function checkFraming(framing: Framing, line: RequestLine): FaultCode | null {
-  if (framing.hosts !== 1 || readHost(framing.host) === null) return "BAD_HOST";
   if (framing.authorizations > 1) return "BAD_FIELD";
   if (framing.vias > VIAS_MAX) return "LOOP";
   if (line.minor === 0) {

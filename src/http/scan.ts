@@ -11,8 +11,8 @@ const USUAL_BYTES = 2048;
 
 /**
  * The head at `start` as text, one character a byte: no more than the head when all of it is there, else all before
- * `end`. What follows a head is not made a text: it may be long, and none of it is looked at. `before`: a
- * part of the head that came before these bytes, and whose end may only show together with them.
+ * `end`. What follows a head is not made a text: it may be long, and none of it is looked at. `before`: a part of the
+ * head that came before these bytes, and whose end may only show together with them.
  */
 export function headText(bytes: Buffer, start: number, end: number, before = ""): string {
   if (before !== "") return before + bytes.toString("latin1", start, end);

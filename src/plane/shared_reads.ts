@@ -8,6 +8,21 @@ const READ_BYTES = 64 * 1024;
 /** Takes what one read brought, the first `length` bytes of a buffer; they are only valid during the call. */
 export type Reader = (buffer: Buffer, length: number) => void;
 
+/** What `onread` takes, of Node's sockets. */
+interface Reading {
+  readonly buffer: Buffer;
+  readonly callback: (length: number) => boolean;
+}
+
+/** Has all that is read with it land in `buffer`, each read as a step of the clock. */
+export function steppedReads(clock: StepClock, buffer: Buffer, reader: Reader): Reading {
+  const callback = (length: number): boolean => {
+    clock.step(reader, buffer, length);
+    return true;
+  };
+  return { buffer, callback };
+}
+
 type Slots = Readonly<Record<"buffer" | "callback", symbol>>;
 
 /** A socket as Node itself sees it, as far as that is needed here. */
@@ -46,12 +61,9 @@ export class SharedReads {
       socket.on("data", (bytes: Buffer) => this.#clock.step(reader, bytes, bytes.length));
       return;
     }
-    const buffer = this.#buffer;
+    const { buffer, callback } = steppedReads(this.#clock, this.#buffer, reader);
     inside[this.#slots.buffer] = buffer;
-    inside[this.#slots.callback] = (length: number): boolean => {
-      this.#clock.step(reader, buffer, length);
-      return true;
-    };
+    inside[this.#slots.callback] = callback;
     handle.useUserBuffer(buffer);
     socket.resume();
   }

@@ -11,6 +11,7 @@ import type { Deadlines, Timed } from "./deadlines.ts";
 import { NameFault, dial, type Target } from "./dial.ts";
 import { isEventStream } from "./event_stream.ts";
 import type { Resolver } from "./resolver.ts";
+import { steppedReads, type Reader } from "./shared_reads.ts";
 
 /** Gets what a backend answers, in this order: interim heads, a head, data, then an end or a fault. */
 export interface UpstreamHandler {
@@ -129,15 +130,8 @@ export class UpstreamConnection implements Timed, BodySink {
     this.#shared = shared;
     this.deadlineMs = shared.clock.nowMs() + target.connectMs;
     shared.deadlines.add(this);
-    const read = (buffer: Buffer, length: number): void => this.#onRead(buffer, length);
-    const onread = {
-      buffer: shared.readBuffer,
-      callback: (length: number, buffer: Uint8Array): boolean => {
-        shared.clock.step(read, buffer as Buffer, length);
-        return true;
-      },
-    };
-    this.#socket = dial(target, shared.resolver, onread);
+    const reader: Reader = (buffer, length) => this.#onRead(buffer, length);
+    this.#socket = dial(target, shared.resolver, steppedReads(shared.clock, shared.readBuffer, reader));
     this.#socket.on("connect", () => this.#onConnect());
     this.#socket.on("drain", () => this.#onDrain());
     this.#socket.on("end", () => this.#onEnd());

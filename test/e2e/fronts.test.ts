@@ -35,15 +35,6 @@ afterEach(async () => {
   await ledger.close();
 });
 
-async function recycle(): Promise<void> {
-  const { workers } = await crossfade.admin<{ workers: { pid: number }[] }>("POST", "/v1/fleet/recycle");
-  const former = new Set(workers.map(({ pid }) => pid));
-  await until("successors serve in every slot, alone", async () => {
-    const now = await crossfade.workers();
-    return now.length === 2 && now.every(({ pid, state }) => state === "serving" && !former.has(pid));
-  });
-}
-
 describe.each(FRONTS)("$name in front", (program) => {
   test("sees no error while workers are replaced, and in an upgrade", async ({ skip }) => {
     const reason = missing(program.program);
@@ -52,7 +43,11 @@ describe.each(FRONTS)("$name in front", (program) => {
     fronts.push(front);
     const clients = new MixedClients(front.url, 2);
     await until("every client was answered", () => clients.answersMin() > 0);
-    for (let n = 0; n < RECYCLES; n++) await recycle();
+    for (let n = 0; n < RECYCLES; n++) {
+      await crossfade.recycle();
+      // The former ones are gone too.
+      await crossfade.servingWorkers(2);
+    }
     await crossfade.upgrade();
     const { answered, sent, sockets, losses, statuses } = await clients.stop();
     expect({ losses, doubled: ledger.doubled }).toEqual({ losses: [], doubled: [] });

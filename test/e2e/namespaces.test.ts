@@ -11,7 +11,7 @@ const LEDGER = new URL("../support/ledger_process.ts", import.meta.url).pathname
 /** Answers that each client must get before something else happens. */
 const FEW = 5;
 
-test("requests under way on a dark link are answered in time, later ones by legacy, and then all is well", async ({
+test("requests under way on a dark link are answered in time, and once it is up again all is well", async ({
   skip,
 }) => {
   const reason = noNamespaces();

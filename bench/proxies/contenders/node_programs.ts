@@ -1,6 +1,7 @@
 /** Contenders that are Node programs of their own, and what is no contender: no proxy at all. */
 import { readFileSync } from "node:fs";
 import { startProgram, type Contender, type Ports, type Running, type Setup } from "../contender.ts";
+import { NAMES } from "../results.ts";
 import type { NodeOrder } from "./node_work.ts";
 
 const HTTP_PROXY_3 = new URL("http_proxy_3.ts", import.meta.url).pathname;
@@ -54,6 +55,8 @@ export const FLOOR_WITH_HEADS: Contender = {
   name: "floor with heads",
   version: process.version,
   takes: (setup) => isPlain(setup) && setup.mirrorPercent === 0,
+  // It takes no bodies.
+  only: [NAMES.small, "100 headers", "2 KB of cookies", "1,000 connections", NAMES.halfLoad],
   start: (setup, ports) => start("heads", READER, setup, ports),
 };
 

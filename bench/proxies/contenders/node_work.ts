@@ -16,9 +16,17 @@ export interface NodeOrder {
   readonly directory: string;
 }
 
+/** Where a request goes. */
+export type Side = "legacy" | "candidate";
+
+/** The side of the client with this identity, split as Crossfade would. */
+export function sideOf(uid: string): Side {
+  return bucketOf("legacy/new", uid) < (CANDIDATE_PERCENT / 100) * SHARES_TOTAL ? "candidate" : "legacy";
+}
+
 /** A request with what was found out about it. */
 export interface Handled {
-  readonly side: "legacy" | "candidate";
+  readonly side: Side;
   readonly requestId: string;
   readonly isMirrored: boolean;
   readonly startMs: number;
@@ -42,7 +50,6 @@ export class NodeWork {
   /** Decides about a request, and puts the forwarding fields into it. */
   take(request: IncomingMessage): Handled {
     const uid = cookieValue(request.headers.cookie, "uid") ?? "";
-    const isCandidate = bucketOf("legacy/new", uid) < (CANDIDATE_PERCENT / 100) * SHARES_TOTAL;
     const requestId = this.#random.id();
     const { headers } = request;
     headers["x-forwarded-for"] = request.socket.remoteAddress ?? "";
@@ -51,7 +58,7 @@ export class NodeWork {
     headers["x-request-id"] = requestId;
     headers["via"] = "1.1 node";
     return {
-      side: isCandidate ? "candidate" : "legacy",
+      side: sideOf(uid),
       requestId,
       isMirrored: this.#random.draw(100) < this.order.mirrorPercent,
       startMs: performance.now(),

@@ -9,8 +9,6 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { StepClock, systemClock } from "../../../src/base/clock.ts";
 import { systemRandom } from "../../../src/base/random.ts";
-import { SHARES_TOTAL } from "../../../src/domain/route.ts";
-import { bucketOf } from "../../../src/domain/split.ts";
 import { cookieValue } from "../../../src/domain/table.ts";
 import { BodyReader } from "../../../src/http/body.ts";
 import { requestForward, responseForward } from "../../../src/http/forward.ts";
@@ -18,9 +16,8 @@ import { fieldValue, responseBody, type RequestHead } from "../../../src/http/he
 import { parseRequestHead, parseResponseHead } from "../../../src/http/parse.ts";
 import { headText } from "../../../src/http/scan.ts";
 import { AccessLog } from "../../../src/plane/log.ts";
-import { SharedReads } from "../../../src/plane/shared_reads.ts";
-import { CANDIDATE_PERCENT } from "../contender.ts";
-import type { NodeOrder } from "./node_work.ts";
+import { SharedReads, steppedReads } from "../../../src/plane/shared_reads.ts";
+import { sideOf, type NodeOrder, type Side } from "./node_work.ts";
 
 const { port, ports, directory } = JSON.parse(process.argv[2] ?? "{}") as NodeOrder;
 const clock = new StepClock(systemClock);
@@ -30,7 +27,6 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 const log = new AccessLog((below) => random.draw(below));
 log.configure({ format: "json", samplePercent: 100, path: join(directory, "access.log") });
 
-type Side = "legacy" | "candidate";
 const idle: Readonly<Record<Side, Upstream[]>> = { legacy: [], candidate: [] };
 
 /** A request on its way. */
@@ -49,12 +45,7 @@ class Upstream {
 
   constructor(side: Side) {
     this.#side = side;
-    const read = (buffer: Buffer, length: number): void => this.#onRead(buffer, length);
-    const callback = (length: number, buffer: Uint8Array): boolean => {
-      clock.step(read, buffer as Buffer, length);
-      return true;
-    };
-    const onread = { buffer: readBuffer, callback };
+    const onread = steppedReads(clock, readBuffer, (buffer, length) => this.#onRead(buffer, length));
     this.#socket = connect({ host: "127.0.0.1", port: ports[side], noDelay: true, onread });
     this.#socket.on("error", () => this.#socket.destroy());
     this.#socket.on("close", () => this.#asked?.client.destroy());
@@ -118,8 +109,7 @@ function onRequest(client: Socket, buffer: Buffer, length: number): void {
   const head = parseRequestHead(headText(buffer, 0, length));
   if (typeof head === "string") return void client.destroy();
   const uid = cookieValue(fieldValue(head, "cookie"), "uid") ?? "";
-  const isCandidate = bucketOf("legacy/new", uid) < (CANDIDATE_PERCENT / 100) * SHARES_TOTAL;
-  const side = isCandidate ? "candidate" : "legacy";
+  const side = sideOf(uid);
   const upstream = idle[side].pop() ?? new Upstream(side);
   upstream.send({ head, client, requestId: random.id(), startMs: clock.nowMs() });
 }
