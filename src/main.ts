@@ -18,6 +18,7 @@ import { ServiceManager } from "./service_manager.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import type { SettingsFlags } from "./settings_overrides.ts";
 import { problemLine } from "./settings_file.ts";
+import { Signals } from "./signals.ts";
 import { untilStopped } from "./stop.ts";
 import { acquireLock } from "./store/lock.ts";
 import {
@@ -55,6 +56,7 @@ const LOG_BYTES_MAX = 16 * 1024 * 1024;
  * A bug ends the process with 1; the workers go on serving, and the next start takes them over.
  */
 export async function main(options: MainOptions): Promise<number> {
+  const signals = new Signals();
   const load = () => readFile(options);
   const predecessor = await findPredecessor(versionOf());
   const read = load();
@@ -72,11 +74,11 @@ export async function main(options: MainOptions): Promise<number> {
   await using stack = new AsyncDisposableStack();
   stack.defer(() => log.flush());
   try {
-    const ending = await run({ settings, load, log, stack, service, predecessor });
+    const ending = await run({ settings, load, log, stack, service, signals, predecessor });
     await stack.disposeAsync();
     const { successor, fleet, stay } = ending;
-    const code =
-      successor === null ? 0 : await giveWay({ successor, fleet, service, stay, clock: systemClock, log });
+    const giving = { fleet, service, signals, stay, clock: systemClock, log };
+    const code = successor === null ? 0 : await giveWay({ ...giving, successor });
     if (successor === null) ending.tellEnd(code);
     log.flush();
     return code;
@@ -100,7 +102,7 @@ interface Ending extends Pick<GivingWay, "fleet" | "stay"> {
 }
 
 async function run(parts: RunParts): Promise<Ending> {
-  const { settings, log, stack, service, predecessor } = parts;
+  const { settings, log, stack, service, signals, predecessor } = parts;
   if (predecessor === null) takeLock(settings.runDir, stack);
   const unfit = predecessor === null ? null : unfitSettings(settings, predecessor);
   if (unfit !== null) throw new Unavailable(unfit);
@@ -128,6 +130,8 @@ async function run(parts: RunParts): Promise<Ending> {
   await publisher.start();
   // Not waited for: a store that is away must not delay the start.
   if (predecessor === null) void members.start();
+  // What it starts would outlive this process; beside another one that sees to it.
+  if (predecessor === null) signals.hold();
   const start = await fleet.start();
   if (!start.ok) throw new Unavailable(start.detail);
   let tellEnd: Ending["tellEnd"] = () => undefined;
@@ -139,19 +143,21 @@ async function run(parts: RunParts): Promise<Ending> {
     predecessor.serve();
   }
   present(parts, control);
-  const stops = { fleet, publisher, reloader, upgrade, service, journal };
+  const stops = { signals, fleet, publisher, reloader, upgrade, service, journal };
   const successor = await untilStopped({ ...stops, clock: systemClock, log });
   return { successor, fleet, stay, tellEnd };
 }
 
 /** Serves beside the control process before until that has released everything, and takes what must be taken first. */
 async function comeUp(
-  { settings, stack, log }: RunParts,
+  { settings, stack, signals, log }: RunParts,
   { fleet, publisher, brakes, journal, version }: Control,
   predecessor: Predecessor,
 ): Promise<void> {
   const fault = await untilServing({ fleet, publisher }, predecessor);
   if (fault !== null) throw new Unavailable(fault);
+  // From here on nobody would see to the workers but this process.
+  signals.hold();
   const former = await predecessor.released();
   const lock = await untilTaken(() => acquireLock(join(settings.runDir, LOCK_NAME)));
   if (lock === null) throw new Unavailable(`another Crossfade took the lock of ${settings.runDir}`);

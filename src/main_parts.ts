@@ -26,6 +26,7 @@ import type { Document } from "./domain/route.ts";
 import { seedStore, type OpenStore, type SeedParts } from "./main_store.ts";
 import { Reloader } from "./reload.ts";
 import type { ServiceManager } from "./service_manager.ts";
+import type { Signals } from "./signals.ts";
 import { CONTROL_SOCKET, type readSettings, type Settings } from "./settings.ts";
 import { TICK_MS } from "./shared/messages.ts";
 import type { GuardedStore } from "./store/guard.ts";
@@ -48,6 +49,7 @@ export interface RunParts {
   readonly log: ControlLog;
   readonly stack: AsyncDisposableStack;
   readonly service: ServiceManager;
+  readonly signals: Signals;
   /** The control process that this one is to take over from. */
   readonly predecessor: Predecessor | null;
 }

@@ -6,12 +6,10 @@ import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { openChannel, type Channel } from "./shared/channel.ts";
+import { passOn, type Signal, type Signals } from "./signals.ts";
 
 /** The name of the socket in the run directory on which successors report to it. */
 export const STAY_SOCKET = "stay.sock";
-
-/** The signals that mean something to a control process. */
-const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR2"] as const;
 
 /** A successor that took over has this long to say so here, in milliseconds. */
 const JOIN_MAX_MS = 10_000;
@@ -62,8 +60,8 @@ export class Stay {
   }
 
   /** Passes signals on until the last successor has ended. Gives its exit code. */
-  async untilEnd(): Promise<number> {
-    for (const signal of SIGNALS) process.on(signal, () => this.#passOn(signal));
+  async untilEnd(signals: Signals): Promise<number> {
+    signals.answer((signal) => this.#passOn(signal));
     if (this.#current === null)
       this.#timer = setTimeout(() => this.#ended.resolve(EXIT_FAILURE), JOIN_MAX_MS);
     const code = await this.#ended.promise;
@@ -85,15 +83,8 @@ export class Stay {
     channel.send({ type: "joined" });
   }
 
-  #passOn(signal: NodeJS.Signals): void {
-    const pid = this.#current?.pid;
-    if (pid === undefined) return;
-    try {
-      process.kill(pid, signal);
-    } catch (error) {
-      // It has ended, which its channel tells in a moment.
-      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-    }
+  #passOn(signal: Signal): void {
+    if (this.#current !== null) passOn(this.#current.pid, signal);
   }
 }
 

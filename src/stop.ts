@@ -4,6 +4,7 @@ import type { Logger } from "./base/logger.ts";
 import type { EventSink } from "./control/fleet_news.ts";
 import type { Successor, Upgrade } from "./control/upgrade.ts";
 import type { ServiceManager } from "./service_manager.ts";
+import type { Signal, Signals } from "./signals.ts";
 import type { DrainOptions } from "./shared/messages.ts";
 
 /**
@@ -14,6 +15,7 @@ const ECHO_MS = 500;
 
 /** The pieces that signals reach. */
 export interface StopParts {
+  readonly signals: Pick<Signals, "hold" | "answer">;
   readonly fleet: {
     drain(options: DrainOptions, now: boolean): Promise<void>;
     /** Lets go of the workers, which go on. */
@@ -24,7 +26,7 @@ export interface StopParts {
     readonly settings: { readonly plane: { readonly drain: DrainOptions } };
     reload(): void;
   };
-  readonly upgrade: Pick<Upgrade, "begin" | "cancel" | "succeeded">;
+  readonly upgrade: Pick<Upgrade, "begin" | "cancel" | "succeeded" | "hasSucceeded">;
   readonly service: Pick<ServiceManager, "ready" | "reloading" | "stopping">;
   readonly journal: EventSink;
   readonly clock: Clock;
@@ -37,14 +39,15 @@ export interface StopParts {
  *
  * SIGTERM, SIGINT: not ready any more, then drain; again: cut what is still open. SIGHUP: read the settings again.
  * SIGQUIT: only this process ends; the workers serve on, and the next start with the same run_dir takes them over.
- * SIGUSR2: start the program on disk, and hand over to it if it comes up.
+ * SIGUSR2: start the program on disk, and hand over to it if it comes up. Once that one has come up, signals are kept
+ * for it.
  */
 export async function untilStopped(parts: StopParts): Promise<Successor | null> {
-  const { fleet, publisher, reloader, upgrade, service, journal, clock, log } = parts;
+  const { signals, fleet, publisher, reloader, upgrade, service, journal, clock, log } = parts;
   const drained = Promise.withResolvers<void>();
   let toldAtMs: number | null = null;
   let isDrained = false;
-  const stop = (signal: NodeJS.Signals): void => {
+  const stop = (signal: Signal): void => {
     const now = toldAtMs !== null;
     if (isDrained || (toldAtMs !== null && clock.nowMs() - toldAtMs < ECHO_MS)) return;
     toldAtMs ??= clock.nowMs();
@@ -63,10 +66,10 @@ export async function untilStopped(parts: StopParts): Promise<Successor | null> 
       return service.ready("settings reloaded");
     });
   };
-  const exchange = (signal: NodeJS.Signals): void => {
+  const exchange = (signal: Signal): void => {
     if (toldAtMs === null) void upgrade.begin(signal);
   };
-  const leave = (signal: NodeJS.Signals): void => {
+  const leave = (signal: Signal): void => {
     if (toldAtMs !== null) return;
     toldAtMs = clock.nowMs();
     isDrained = true;
@@ -75,12 +78,11 @@ export async function untilStopped(parts: StopParts): Promise<Successor | null> 
     log.info({ signal }, "leaving the workers to the next start");
     fleet.close().then(drained.resolve, drained.reject);
   };
-  process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", reload).on("SIGQUIT", leave);
-  process.on("SIGUSR2", exchange);
+  const answers = { SIGTERM: stop, SIGINT: stop, SIGHUP: reload, SIGQUIT: leave, SIGUSR2: exchange };
+  signals.answer((signal) => (upgrade.hasSucceeded ? signals.hold(signal) : answers[signal](signal)));
   const successor = await Promise.race([drained.promise.then(() => null), upgrade.succeeded]);
-  // The signals stay caught: one more must not end what is closed in order now.
-  isDrained = true;
-  toldAtMs ??= clock.nowMs();
+  // They stay caught: one more must not end what is closed in order now.
+  signals.hold();
   if (successor === null) log.info({}, "stopped");
   return successor;
 }

@@ -12,6 +12,7 @@ import type { Publisher } from "./control/publisher.ts";
 import type { ProgramCall, Successor } from "./control/upgrade.ts";
 import type { ServiceManager } from "./service_manager.ts";
 import type { Settings } from "./settings.ts";
+import { passOn, type Signals } from "./signals.ts";
 import { joinStay, Stay, STAY_SOCKET } from "./stay.ts";
 
 const EXIT_FAILURE = 1;
@@ -111,6 +112,8 @@ export interface GivingWay {
   readonly successor: Successor;
   readonly fleet: Pick<Fleet, "close">;
   readonly service: ServiceManager;
+  /** Held: what comes while this process gives way is for the successor. */
+  readonly signals: Signals;
   /** Where a process stays, and whether that one is already there. */
   readonly stay: { readonly path: string; readonly isThere: boolean } | null;
   readonly clock: Clock;
@@ -119,7 +122,7 @@ export interface GivingWay {
 
 /** Lets the successor take over. Gives the exit code, at once or, if somebody waits for this process, with its end. */
 export async function giveWay(parts: GivingWay): Promise<number> {
-  const { successor, fleet, service, stay, clock, log } = parts;
+  const { successor, fleet, service, signals, stay, clock, log } = parts;
   const { pid, version } = successor;
   const staying = stay === null || stay.isThere ? null : await Stay.open(stay.path);
   const fromMs = clock.nowMs();
@@ -133,9 +136,12 @@ export async function giveWay(parts: GivingWay): Promise<number> {
   }
   log.info({ pid, version, after_ms: Math.round(clock.nowMs() - fromMs) }, "handed over");
   await service.follow(pid);
-  if (staying === null) return 0;
+  if (staying === null) {
+    signals.answer((signal) => passOn(pid, signal));
+    return 0;
+  }
   log.info({ pid }, "staying for whoever waits for this process; signals go to the new one");
-  return staying.untilEnd();
+  return staying.untilEnd(signals);
 }
 
 /** Says to a process that stays that this one is in charge. Gives what tells it the end. */

@@ -70,6 +70,7 @@ export class Upgrade {
   readonly #succeeded = Promise.withResolvers<Successor>();
   #trial: Trial | null = null;
   #isOver = false;
+  #hasSucceeded = false;
 
   constructor(parts: UpgradeParts) {
     this.#parts = parts;
@@ -78,6 +79,11 @@ export class Upgrade {
   /** Settles when a new control process has come up: this one shall release everything and end. */
   get succeeded(): Promise<Successor> {
     return this.#succeeded.promise;
+  }
+
+  /** Whether one has come up: whatever this process is told from here on is for that one. */
+  get hasSucceeded(): boolean {
+    return this.#hasSucceeded;
   }
 
   /** Starts the program on disk and waits until it could take over. `cause` is shown as it is. */
@@ -99,6 +105,7 @@ export class Upgrade {
       return { ok: false, code: "UPGRADE_FAILED", detail: result.reason };
     }
     this.#isOver = true;
+    this.#hasSucceeded = true;
     const { pid, version } = result;
     const afterMs = Math.round(clock.nowMs() - startedMs);
     journal.append("upgrade.ready", { pid, version, after_ms: afterMs });
