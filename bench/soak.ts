@@ -62,6 +62,7 @@ function judgeEnduring(report: EnduringReport): void {
   say(`  ${socketsText(sockets)}`);
   judge(`${report.unexplained.length} lost otherwise`, report.unexplained.length === 0);
   for (const loss of report.unexplained.slice(0, 20)) say(`    ${loss}`);
+  judge(`${report.wrong} answers that passed for whole and were not`, report.wrong === 0);
   judge(`${report.doubled} requests doubled that must not be`, report.doubled === 0);
   judge(
     `started = finished + aborted + in flight at ${report.looks} looks, and at the end with none in flight`,

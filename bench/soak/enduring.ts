@@ -51,6 +51,8 @@ export interface EnduringReport {
   readonly sockets: SocketAccount;
   readonly statuses: Readonly<Record<number, number>>;
   readonly lost: number;
+  /** Answers that passed for whole and were not right. */
+  readonly wrong: number;
   /** Those that no kill and no restart explains. */
   readonly unexplained: readonly string[];
   readonly doubled: number;
@@ -166,7 +168,7 @@ class Endurance {
 
   async report(): Promise<EnduringReport> {
     const { clients, ledger } = this.#stage;
-    const { sent, answered, sockets, statuses, lost } = await clients.stop();
+    const { sent, answered, sockets, statuses, lost, wrong } = await clients.stop();
     await until("nothing is in flight", async () => (await this.#balance()).inFlight === 0);
     return {
       seconds: Math.round((performance.now() - this.#startedMs) / 1000),
@@ -178,6 +180,7 @@ class Endurance {
       sockets,
       statuses,
       lost,
+      wrong,
       unexplained: this.#unexplained,
       doubled: ledger.doubled.length,
       growths: [growthOf("control process", this.#control), growthOf("worker", this.#worker)],

@@ -249,7 +249,10 @@ export class Crossfade {
 
   /** Upgrades, and waits until the new control process has drained the workers of the one before. Gives its fleet. */
   async upgrade(): Promise<Fleet> {
+    const former = (await this.workers()).map((worker) => worker.pid);
     const { pid } = await this.admin<{ pid: number }>("POST", "/v1/upgrade", { reason: "a test" });
+    // The new one may answer before they have come to it.
+    await until("the former workers are gone", () => !former.some(isRunning));
     return this.successor((fleet) => fleet.pid === pid);
   }
 

@@ -76,7 +76,7 @@ export class Ledger {
       let bytes = 0;
       request.on("data", (piece: Buffer) => (bytes += piece.length));
       request.on("end", () => {
-        setTimeout(() => response.end(JSON.stringify({ method: request.method, bytes })), ANSWER_MS);
+        setTimeout(() => response.end(answerTo(request.method, bytes)), ANSWER_MS);
       });
       return undefined;
     });
@@ -97,6 +97,11 @@ export class Ledger {
     // What changes nothing may be sent again when its connection dies; anything else never.
     else if (request.method === "POST" && this.doubled.length < DOUBLES_MAX) this.doubled.push(id);
   }
+}
+
+/** What a backend answers to a request whose body had so many bytes. */
+export function answerTo(method: string | undefined, bytes: number): string {
+  return JSON.stringify({ method, bytes });
 }
 
 function listen(server: Server, host: string, port: number): Promise<Server> {

@@ -3,7 +3,7 @@
  * WebSockets.
  */
 import { Agent, request, type IncomingMessage } from "node:http";
-import { PIECE_BYTES, PIECES } from "./ledger.ts";
+import { answerTo, PIECE_BYTES, PIECES } from "./ledger.ts";
 import { SocketClient, type SocketAccount } from "./socket_client.ts";
 
 /** The kinds that send requests, each with its method and path. */
@@ -23,16 +23,20 @@ const LOSSES_MAX = 50;
 
 /**
  * What the clients saw. `lost`: no whole answer, or not the right one; WebSockets that ended otherwise than by their
- * own close too. `statuses` that are not 200 are answers too.
+ * own close too. `wrong`: those of them that passed for whole. `statuses` that are not 200 are answers too.
  */
 export interface MixedAccount {
   readonly sent: number;
   readonly answered: number;
   readonly sockets: SocketAccount;
   readonly lost: number;
+  readonly wrong: number;
   readonly losses: readonly string[];
   readonly statuses: Readonly<Record<number, number>>;
 }
+
+/** In words, and whether nothing but its contents told the client of it. */
+type Loss = { readonly said: string; readonly isWrong: boolean };
 
 /** Clients that send one request after the other until they are stopped, at the pace of the answers. */
 export class MixedClients {
@@ -46,6 +50,7 @@ export class MixedClients {
   #sent = 0;
   #answered = 0;
   #lost = 0;
+  #wrong = 0;
   #isStopping = false;
 
   /** `each`: how many of each kind. `onLoss` hears of every request that is lost. */
@@ -69,6 +74,7 @@ export class MixedClients {
       answered: this.#answered,
       sockets: this.#sockets.map(({ account }) => account).reduce(sumOf),
       lost: this.#lost,
+      wrong: this.#wrong + this.#sockets.reduce((sum, { account }) => sum + account.wrong, 0),
       losses: [...this.#losses],
       statuses: { ...this.#statuses },
     };
@@ -76,7 +82,12 @@ export class MixedClients {
 
   /** The fewest answers, or echoes, that any client has got. */
   answersMin(): number {
-    return Math.min(...this.#answers, ...this.#sockets.map(({ account }) => account.echoed));
+    return Math.min(this.requestAnswersMin(), ...this.#sockets.map(({ account }) => account.echoed));
+  }
+
+  /** The fewest answers that any client has got that sends requests. */
+  requestAnswersMin(): number {
+    return Math.min(...this.#answers);
   }
 
   /** Lets every client finish the request that it is at. */
@@ -96,7 +107,8 @@ export class MixedClients {
         this.#answered++;
         this.#answers[slot] = (this.#answers[slot] ?? 0) + 1;
       } else {
-        this.#lose(`${name}-${number}: ${loss}`);
+        if (loss.isWrong) this.#wrong++;
+        this.#lose(`${name}-${number}: ${loss.said}`);
       }
     }
     agent.destroy();
@@ -109,14 +121,14 @@ export class MixedClients {
   }
 
   /** Gives null when the answer came whole, or what went wrong. */
-  #ask(kind: Kind, agent: Agent, id: string): Promise<string | null> {
+  #ask(kind: Kind, agent: Agent, id: string): Promise<Loss | null> {
     const { method, path } = KINDS[kind];
     return new Promise((resolve) => {
       const headers = { "x-id": id, cookie: `uid=${id.replace(/-.*/, "")}` };
       const asking = request(`${this.#url}${path}`, { method, agent, headers }, (response) => {
         void this.#read(kind, id, response).then(resolve);
       });
-      asking.on("error", (error) => resolve(error.message));
+      asking.on("error", ({ message: said }) => resolve({ said, isWrong: false }));
       if (method === "GET") return void asking.end();
       asking.setHeader("content-length", BODY_BYTES);
       asking.write("a".repeat(BODY_BYTES / 2));
@@ -125,22 +137,26 @@ export class MixedClients {
     });
   }
 
-  async #read(kind: Kind, id: string, response: IncomingMessage): Promise<string | null> {
+  async #read(kind: Kind, id: string, response: IncomingMessage): Promise<Loss | null> {
     const { statusCode: status = 0 } = response;
     let text = "";
     try {
       for await (const piece of response.setEncoding("utf8")) text += String(piece);
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return { said: error instanceof Error ? error.message : String(error), isWrong: false };
     }
     this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
-    if (status !== 200) return null;
-    if (response.headers["x-id"] !== id) return `the answer is for ${String(response.headers["x-id"])}`;
-    if (kind === "stream") return text.length === PIECES * PIECE_BYTES ? null : `${text.length} bytes came`;
-    const { bytes } = JSON.parse(text) as { bytes: number };
-    const sent = kind === "post" ? BODY_BYTES : 0;
-    return bytes === sent ? null : `${bytes} of ${sent} bytes reached the backend`;
+    const said = status === 200 ? faultOf(kind, id, response.headers["x-id"], text) : null;
+    return said === null ? null : { said, isWrong: true };
   }
+}
+
+/** What is wrong with an answer that came whole, or null. */
+function faultOf(kind: Kind, id: string, answered: unknown, text: string): string | null {
+  if (answered !== id) return `the answer is for ${String(answered)}`;
+  if (kind === "stream") return text.length === PIECES * PIECE_BYTES ? null : `${text.length} bytes came`;
+  const due = answerTo(KINDS[kind].method, kind === "post" ? BODY_BYTES : 0);
+  return text === due ? null : `${text} came in place of ${due}`;
 }
 
 function sumOf(one: SocketAccount, other: SocketAccount): SocketAccount {
@@ -149,5 +165,6 @@ function sumOf(one: SocketAccount, other: SocketAccount): SocketAccount {
     sent: one.sent + other.sent,
     echoed: one.echoed + other.echoed,
     lost: one.lost + other.lost,
+    wrong: one.wrong + other.wrong,
   };
 }

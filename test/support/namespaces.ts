@@ -1,8 +1,9 @@
 /** Another host on this machine: a network namespace with a link to ours, which can go dark. Needs Linux and root. */
-import { spawn, spawnSync, type ChildProcessByStdio } from "node:child_process";
+import { execFile, spawn, spawnSync, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { promisify } from "node:util";
 import { killNow } from "../../src/control/process.ts";
 import { missing } from "./installed.ts";
 
@@ -43,17 +44,48 @@ export class OtherHost implements Disposable {
     const outer = `cfo${process.pid}`;
     this.#inner = `cfi${process.pid}`;
     ip("netns", "add", this.#name);
-    ip("link", "add", outer, "type", "veth", "peer", "name", this.#inner);
-    ip("link", "set", this.#inner, "netns", this.#name);
-    ip("address", "add", `${ours}/30`, "dev", outer);
-    ip("link", "set", outer, "up");
-    this.#inside("address", "add", `${this.address}/30`, "dev", this.#inner);
-    this.link(true);
+    try {
+      ip("link", "add", outer, "type", "veth", "peer", "name", this.#inner);
+      ip("link", "set", this.#inner, "netns", this.#name);
+      ip("address", "add", `${ours}/30`, "dev", outer);
+      ip("link", "set", outer, "up");
+      this.#inside("ip", "address", "add", `${this.address}/30`, "dev", this.#inner);
+      this.link(true);
+      // Others pace what they send, so that a narrow link hardly ever has to drop anything.
+      this.#inside("sh", "-c", "echo reno > /proc/sys/net/ipv4/tcp_congestion_control");
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Lets packets pass, or vanish without a word to anybody. */
   link(isUp: boolean): void {
-    this.#inside("link", "set", this.#inner, isUp ? "up" : "down");
+    this.#inside("ip", "link", "set", this.#inner, isUp ? "up" : "down");
+  }
+
+  /**
+   * Sends no more than this on the link from there, lets `queued` packets wait and drops the rest. Gives why it cannot
+   * do so, or null.
+   */
+  narrow(bytesPerSecond: number, queued: number): string | null {
+    const add = ["tc", "qdisc", "add", "dev", this.#inner];
+    const rate = ["rate", `${bytesPerSecond * 8}bit`, "burst", "2kb", "limit", "64kb"];
+    try {
+      this.#inside(...add, "root", "handle", "1:", "tbf", ...rate);
+      this.#inside(...add, "parent", "1:", "pfifo", "limit", String(queued));
+      return null;
+    } catch (error) {
+      // Kernels are built with or without it.
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** How many packets a narrow link has dropped. */
+  async dropped(): Promise<number> {
+    const command = ["netns", "exec", this.#name, "tc", "-s", "qdisc", "show", "dev", this.#inner];
+    const { stdout } = await promisify(execFile)("ip", command);
+    return Number(/\(dropped (\d+),/.exec(stdout)?.[1] ?? NaN);
   }
 
   /** Runs a program of ours there, given its path. */
@@ -67,8 +99,8 @@ export class OtherHost implements Disposable {
     ip("netns", "del", this.#name);
   }
 
-  #inside(...args: string[]): void {
-    ip("netns", "exec", this.#name, "ip", ...args);
+  #inside(...command: string[]): void {
+    ip("netns", "exec", this.#name, ...command);
   }
 }
 

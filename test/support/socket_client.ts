@@ -5,12 +5,16 @@ const MESSAGES = 100;
 /** The code with which both sides end a WebSocket that is over. Source: RFC 6455 section 7.4.1. */
 const NORMAL = 1000;
 
-/** What the client saw. Each message is echoed once, or its WebSocket is lost and the client begins another one. */
+/**
+ * What the client saw. Each message is echoed once, or its WebSocket is lost and the client begins another one.
+ * `wrong`: those of the lost that brought another message than the one that was due.
+ */
 export interface SocketAccount {
   readonly opened: number;
   readonly sent: number;
   readonly echoed: number;
   readonly lost: number;
+  readonly wrong: number;
 }
 
 /** One WebSocket after the other, until it is stopped. Whatever ends one but its own close is a loss. */
@@ -23,6 +27,7 @@ export class SocketClient {
   #sent = 0;
   #echoed = 0;
   #lost = 0;
+  #wrong = 0;
   #isStopping = false;
 
   /** `url`: with `ws:`. `onLoss` hears in words of every WebSocket that is lost. */
@@ -34,7 +39,8 @@ export class SocketClient {
   }
 
   get account(): SocketAccount {
-    return { opened: this.#opened, sent: this.#sent, echoed: this.#echoed, lost: this.#lost };
+    const [opened, sent, echoed] = [this.#opened, this.#sent, this.#echoed];
+    return { opened, sent, echoed, lost: this.#lost, wrong: this.#wrong };
   }
 
   /** Lets it finish the message that it is at, and close. */
@@ -71,6 +77,7 @@ export class SocketClient {
       });
       socket.addEventListener("message", ({ data }) => {
         if (data !== `${id}:${awaited}`) {
+          this.#wrong++;
           wrong = `${String(data)} came in place of message ${awaited}`;
           return socket.close(NORMAL);
         }
