@@ -22,6 +22,7 @@ export interface Receiver {
  * What becomes of signals.
  *
  * Free, at first: there is nothing to be undone yet, so those that end a process end it as usual, and others are kept.
+ * Process 1 cannot be ended like that, so there all are.
  * Held: all are kept, each once. Answered: those that were kept are answered in the order of their coming, and others
  * as they come.
  */
@@ -52,7 +53,9 @@ export class Signals {
 
   #take(signal: Signal): void {
     if (typeof this.#answer === "function") return this.#answer(signal);
-    if (this.#answer === "held" || !ENDING.includes(signal)) return void this.#kept.add(signal);
+    // Nothing ends process 1 but itself.
+    const isDeadly = ENDING.includes(signal) && this.#receiver.pid !== 1;
+    if (this.#answer === "held" || !isDeadly) return void this.#kept.add(signal);
     this.#receiver.removeAllListeners(signal);
     this.#receiver.kill(this.#receiver.pid, signal);
     return undefined;

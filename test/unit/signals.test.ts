@@ -6,16 +6,21 @@ import { passOn, Signals, type Signal } from "../../src/signals.ts";
 
 /** A process as far as signals are concerned. */
 class Receiver extends EventEmitter {
-  readonly pid = 7;
+  readonly pid: number;
   readonly killed: [number, Signal][] = [];
+
+  constructor(pid: number) {
+    super();
+    this.pid = pid;
+  }
 
   kill(pid: number, signal: Signal): void {
     this.killed.push([pid, signal]);
   }
 }
 
-function setUp(): { receiver: Receiver; signals: Signals; answered: Signal[]; answer: () => void } {
-  const receiver = new Receiver();
+function setUp(pid = 7): { receiver: Receiver; signals: Signals; answered: Signal[]; answer: () => void } {
+  const receiver = new Receiver(pid);
   const signals = new Signals(receiver);
   const answered: Signal[] = [];
   return { receiver, signals, answered, answer: () => signals.answer((signal) => answered.push(signal)) };
@@ -29,6 +34,14 @@ describe("signals", () => {
     expect(receiver.listenerCount(signal)).toBe(0);
     answer();
     expect(answered).toEqual([]);
+  });
+
+  test("that would end a process are kept where they cannot: process 1 must end itself", () => {
+    const { receiver, answered, answer } = setUp(1);
+    receiver.emit("SIGTERM");
+    answer();
+    expect(receiver.killed).toEqual([]);
+    expect(answered).toEqual(["SIGTERM"]);
   });
 
   test("that end nothing are kept from the first moment on", () => {
