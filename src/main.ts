@@ -1,6 +1,5 @@
 /** Control process: builds everything, hands down the pieces, and stops in reverse order. */
 import { mkdirSync, readFileSync } from "node:fs";
-import { enableCompileCache } from "node:module";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pino from "pino";
@@ -154,6 +153,8 @@ async function comeUp(
   { fleet, publisher, brakes, journal, version }: Control,
   predecessor: Predecessor,
 ): Promise<void> {
+  const abandon = (): void => fleet.abandon();
+  process.once("exit", abandon);
   const fault = await untilServing({ fleet, publisher }, predecessor);
   if (fault !== null) throw new Unavailable(fault);
   // From here on nobody would see to the workers but this process.
@@ -165,6 +166,7 @@ async function comeUp(
   brakes.reload();
   publisher.republish();
   fleet.takeCharge(former);
+  process.off("exit", abandon);
   journal.append("upgrade.done", { pid: process.pid, version });
   log.info({ version }, "took over from the control process before");
 }
@@ -259,8 +261,6 @@ function bracketed(host: string): string {
 }
 
 if (import.meta.main) {
-  // Too late for the files above, but in time for the workers, which are told of it.
-  enableCompileCache();
   const { values } = parseArgs({
     options: {
       config: { type: "string", short: "c", default: "crossfade.yaml" },

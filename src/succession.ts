@@ -62,9 +62,12 @@ export async function untilServing(
 ): Promise<string | null> {
   const { fault, revision } = publisher.served();
   if (fault !== null) return fault;
-  fleet.watch(() => {
+  const tell = (): void => {
+    predecessor.tellWorkers(fleet.lending.workers());
     if (publisher.appliedRevision() > 0) predecessor.tellApplied(publisher.appliedRevision());
-  });
+  };
+  tell();
+  fleet.watch(tell);
   // Without a table no worker listens, there as here.
   if (revision === 0) return null;
   // The one before gives up after a while, which ends this process.

@@ -107,6 +107,12 @@ export class Doorway {
   }
 }
 
+/** Sends a worker back to the control process that is still in charge. */
+export function turnAway(channel: ControlChannel): ChannelEvents<WorkerMessage> {
+  channel.close("another control process is in charge");
+  return { onMessage: () => undefined, onClose: () => undefined };
+}
+
 /** These fields mean the same in every protocol: they are how workers of another one are recognised. */
 function isHello(message: WorkerMessage): message is Hello {
   if (message.type !== "hello") return false;

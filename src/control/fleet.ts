@@ -5,7 +5,7 @@ import type { ChannelEvents, ControlChannel } from "../shared/channel.ts";
 import { PROTOCOL, TICK_MS } from "../shared/messages.ts";
 import type { DrainOptions, PlaneOptions, WorkerMessage } from "../shared/messages.ts";
 import { Crew } from "./crew.ts";
-import { Doorway } from "./doorway.ts";
+import { Doorway, turnAway } from "./doorway.ts";
 import type { FleetParts, FleetStart } from "./fleet_parts.ts";
 import { FleetNews } from "./fleet_news.ts";
 import type { Named } from "./fleet_news.ts";
@@ -25,8 +25,6 @@ import type { LinkEvents, Origin, WorkerStatus } from "./worker_link.ts";
 
 export type { FleetParts, FleetStart } from "./fleet_parts.ts";
 export type { WorkerStatus } from "./worker_link.ts";
-
-const NEVER_CAME = "it did not come over from the control process before";
 
 /**
  * All worker processes of this instance.
@@ -48,7 +46,7 @@ export class Fleet {
   readonly #crew = new Crew();
   readonly #rotation = new Rotation(this.#crew);
   readonly #staffing: Staffing;
-  readonly #latecomers = new Latecomers();
+  readonly #latecomers: Latecomers;
   readonly #listeners = new Set<() => void>();
   readonly #emptied = Promise.withResolvers<void>();
   #phase: "starting" | "trying" | "running" | "draining" | "closed" = "starting";
@@ -67,6 +65,13 @@ export class Fleet {
     this.#limits = parts.limits;
     this.#foothold = new Foothold(parts.listen, parts.log);
     this.#slots = new Slots(parts.workers, parts.clock, parts.pace);
+    this.#latecomers = new Latecomers({
+      isThere: (pid) => isWorker(pid, parts.socketPath),
+      end: (late) => {
+        killNow(late.pid);
+        this.#news.neverCame(late);
+      },
+    });
     this.lending = new Lending({
       foothold: this.#foothold,
       crew: this.#crew,
@@ -129,13 +134,25 @@ export class Fleet {
   }
 
   /**
-   * From now on this is the only control process: workers of the one before are received, and drained. One of `former`
-   * that does not come in the time of a start hangs, and is killed.
+   * From now on this is the only control process: `former`, the workers of the one before, are received and drained.
+   * One that does not come in the time of a start hangs, and is killed.
    */
   takeCharge(former: readonly Named[]): void {
     assert(this.#phase === "trying", "there was another one in charge");
     this.#phase = "running";
-    this.#latecomers.expect(former);
+    this.expect(former);
+  }
+
+  /** Workers of another control process, which has let go of them or has failed, come here and are drained. */
+  expect(workers: readonly Named[]): void {
+    this.#latecomers.expect(workers.filter(({ pid }) => this.#crew.byPid(pid) === undefined));
+  }
+
+  /** Ends workers that serve nobody yet: this process leaves before it was in charge. Others will find who is. */
+  abandon(): void {
+    for (const link of this.#crew.all()) {
+      if (link.state === "starting" && !link.mayServe()) link.kill("the upgrade has failed");
+    }
   }
 
   /** Gives every worker a table: the one it serves is replaced when it has compiled this one. */
@@ -295,23 +312,12 @@ export class Fleet {
         this.#slots.lives(link.worker, link.readyAtMs);
       }
     }
-    const isOver = nowMs > (this.#order?.goneByMs ?? Infinity);
-    this.#endLatecomers(elapsedMs, isOver);
-    this.#staffing.wait(elapsedMs, isOver ? 0 : pace.startMaxMs);
+    const patienceMs = nowMs > (this.#order?.goneByMs ?? Infinity) ? 0 : pace.startMaxMs;
+    this.#latecomers.wait(elapsedMs, patienceMs);
+    this.#staffing.wait(elapsedMs, patienceMs);
     this.#settleDrain();
     this.#rotate();
     this.#staffing.fill();
-  }
-
-  #endLatecomers(elapsedMs: number, isOver: boolean): void {
-    const { pace, socketPath } = this.#parts;
-    const mostMs = isOver ? 0 : pace.startMaxMs;
-    const isThere = (pid: number): boolean => isWorker(pid, socketPath);
-    for (const late of this.#latecomers.wait(elapsedMs, mostMs, isThere)) {
-      killNow(late.pid);
-      this.#news.hangs(late, NEVER_CAME);
-      this.#news.lost(late, NEVER_CAME);
-    }
   }
 
   /** Begins the next planned replacement, when it is somebody's turn. */
@@ -391,10 +397,4 @@ export class Fleet {
   #tell(): void {
     for (const listener of this.#listeners) listener();
   }
-}
-
-/** A worker of the control process that is still in charge: it goes back there. */
-function turnAway(channel: ControlChannel): ChannelEvents<WorkerMessage> {
-  channel.close("another control process is in charge");
-  return { onMessage: () => undefined, onClose: () => undefined };
 }

@@ -3,6 +3,8 @@ import type { Logger } from "../base/logger.ts";
 import type { PressureCause, PressureLevel } from "../shared/counters.ts";
 import type { Slot } from "./roster.ts";
 
+const NEVER_CAME = "it did not come over from the other control process";
+
 /** Takes events for `GET /v1/events`. */
 export interface EventSink {
   append(type: string, data: Readonly<Record<string, unknown>>): void;
@@ -43,6 +45,12 @@ export class FleetNews {
   /** A worker of an earlier control process that can not be part of this fleet, or not for long. */
   met(greeting: Greeting, as: string, cause: string): void {
     this.#log.info({ ...greeting, as, cause }, "worker of an earlier control process came");
+  }
+
+  /** A worker of another control process that was awaited, hung and was killed. */
+  neverCame(worker: Named): void {
+    this.hangs(worker, NEVER_CAME);
+    this.lost(worker, NEVER_CAME);
   }
 
   /** `loss`: whom it replaces, if its slot lost a worker before. */

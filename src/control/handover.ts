@@ -13,6 +13,8 @@ export type NewMessage =
   | { readonly type: "hello"; readonly protocol: number; readonly version: string; readonly pid: number }
   /** It needs a worker for this slot that shares sockets which only the other one's workers have. */
   | { readonly type: "spawn"; readonly worker: number; readonly file: string; readonly version: string }
+  /** Its workers, which have to come to the other one should this one fail. */
+  | { readonly type: "workers"; readonly workers: readonly Named[] }
   /** All its workers that serve have this revision. */
   | { readonly type: "applied"; readonly revision: number }
   /** It cannot take over; it ends now. */

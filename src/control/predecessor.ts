@@ -50,6 +50,11 @@ export class Predecessor {
     return this.#channel.send({ type: "spawn", worker, ...program });
   }
 
+  /** Says which workers there are here. */
+  tellWorkers(workers: readonly Named[]): void {
+    this.#channel.send({ type: "workers", workers });
+  }
+
   /** Says which revision all workers here have that serve. */
   tellApplied(revision: number): void {
     this.#channel.send({ type: "applied", revision });

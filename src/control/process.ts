@@ -1,7 +1,7 @@
 /** Worker processes as the operating system knows them: starting one, asking whether it runs, ending it. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { getCompileCacheDir } from "node:module";
+import { dirname, resolve } from "node:path";
 import { ACTIVATION_VARIABLES } from "./activation.ts";
 
 /**
@@ -9,6 +9,10 @@ import { ACTIVATION_VARIABLES } from "./activation.ts";
  * the heap is collected: twice this many MiB may pile up until then. Less than V8's own 16 costs no measurable time.
  */
 const WORKER_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
+
+/** The folder of the compile cache, and the variable that Node takes it from. */
+const COMPILED = "compiled";
+const CACHE = "NODE_COMPILE_CACHE";
 
 /** What a worker process is started with. `descriptors[i]` listens on `listen[i]`. */
 export interface WorkerStart {
@@ -35,18 +39,19 @@ export function startWorker(start: WorkerStart): StartedWorker {
   const listen = start.listen.flatMap((text) => ["--listen", text]);
   const child = spawn(process.execPath, [...WORKER_FLAGS, start.file, ...place, ...listen], {
     detached: true,
-    env: environment(),
+    env: environment(start.socketPath),
     stdio: ["ignore", "inherit", "inherit", ...start.descriptors],
   });
   // This process may end before its workers do: they are the next one's then.
   child.unref();
-  const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => {
-      if (child.pid === undefined) resolve(`it could not be started: ${error.message}`);
-    });
-    child.once("exit", (code, signal) => resolve(signal === null ? `exit code ${code}` : `signal ${signal}`));
+  const ended = Promise.withResolvers<string>();
+  child.once("error", (error) => {
+    if (child.pid === undefined) ended.resolve(`it could not be started: ${error.message}`);
   });
-  return { pid: child.pid ?? 0, ended };
+  child.once("exit", (code, signal) => {
+    ended.resolve(signal === null ? `exit code ${code}` : `signal ${signal}`);
+  });
+  return { pid: child.pid ?? 0, ended: ended.promise };
 }
 
 /** The passwords of the store are none of a worker's business, nor is who started the control process. */
@@ -58,11 +63,15 @@ const WITHHELD: readonly string[] = [
   ...ACTIVATION_VARIABLES,
 ];
 
-/** Workers use this process's compile cache from their first file on: it halves the time of their start. */
-function environment(): NodeJS.ProcessEnv {
-  const cache = getCompileCacheDir();
+/**
+ * Workers keep what they compile beside the control socket: it halves the time of their start. Not in the usual place,
+ * among temporary files: a service manager removes those of a service with the control process, workers outlive that
+ * and start others, and Node 26 looks for a folder in a place that was removed for ever.
+ */
+function environment(socketPath: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !WITHHELD.includes(name));
-  return { ...Object.fromEntries(kept), ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }) };
+  const { [CACHE]: chosen = "", ...others } = Object.fromEntries(kept);
+  return { ...others, [CACHE]: chosen === "" ? resolve(dirname(socketPath), COMPILED) : chosen };
 }
 
 /** Whether a process runs. One that ended but was not collected by its parent does not. */

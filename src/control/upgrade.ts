@@ -10,7 +10,7 @@ import type { Logger } from "../base/logger.ts";
 import { openChannel, type Channel } from "../shared/channel.ts";
 import { ACTIVATION_VARIABLES } from "./activation.ts";
 import type { Fleet, WorkerStatus } from "./fleet.ts";
-import type { EventSink } from "./fleet_news.ts";
+import type { EventSink, Named } from "./fleet_news.ts";
 import { HANDOVER_PROTOCOL, HANDOVER_SOCKET, INHERITANCE } from "./handover.ts";
 import type { FormerMessage, Inheritance, NewMessage } from "./handover.ts";
 
@@ -32,7 +32,7 @@ export interface ProgramCall {
 
 /** What an upgrade works with. */
 export interface UpgradeParts {
-  readonly fleet: Pick<Fleet, "lending" | "reopenDoorway">;
+  readonly fleet: Pick<Fleet, "lending" | "reopenDoorway" | "expect">;
   readonly runDir: string;
   /** The admin listener's address and descriptor. */
   readonly admin: () => Inheritance["admin"];
@@ -135,6 +135,8 @@ class Trial {
   #child: ChildProcess | null = null;
   #channel: Channel<FormerMessage> | null = null;
   #version = "";
+  #workers: readonly Named[] = [];
+  #hasEnded = false;
 
   constructor(parts: UpgradeParts) {
     this.#parts = parts;
@@ -162,6 +164,10 @@ class Trial {
 
   /** Gives the attempt up. Without effect once it has come up. */
   end(reason: string): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    // At once: a fleet that drains must not end before they have come.
+    this.#parts.fleet.expect(this.#workers);
     this.#ended.resolve({ reason });
   }
 
@@ -225,6 +231,9 @@ class Trial {
         return undefined;
       case "spawn":
         return fleet.lending.spawn(message.worker, { file: message.file, version: message.version });
+      case "workers":
+        this.#workers = message.workers;
+        return undefined;
       case "applied":
         return fleet.lending.follow(this.#asFollower(message.revision));
       case "failed":
@@ -245,6 +254,8 @@ class Trial {
   }
 
   #succeed(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     const pid = this.#child?.pid ?? 0;
     this.#ended.resolve({ pid, version: this.#version, release: () => this.#release() });
   }

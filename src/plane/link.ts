@@ -25,6 +25,10 @@ export class ControlLink {
     this.#events = events;
   }
 
+  get isOpen(): boolean {
+    return this.#channel !== null;
+  }
+
   /** Sends a message, or drops it when nobody is there: everything sent is either cumulative or said again. */
   send(message: WorkerMessage): void {
     this.#channel?.send(message);

@@ -1,7 +1,6 @@
 /** Worker entry: build the plane, follow tables, acknowledge, report counters, drain. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { enableCompileCache } from "node:module";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -35,6 +34,8 @@ const LAST_WORDS_MS = 500;
 const OWN_FILES = 48;
 /** So many are left for connections to backends; of few descriptors half, since each request may need one. */
 const BACKEND_FILES = 4096;
+/** A worker that serves nobody yet, and that nobody tells anything for so long, is of no use. In milliseconds. */
+const ALONE_MAX_MS = 10_000;
 /** Comparisons are reported this often. */
 const COMPARISONS_MS = 1_000;
 
@@ -66,6 +67,8 @@ class Worker {
   #sweptLoop = this.#loop;
   #sweptMs = systemClock.nowMs();
   #comparisonsDueMs = -Infinity;
+  /** Since when there was a control process last. */
+  #aloneSinceMs = systemClock.nowMs();
   readonly #filesMax = filesMax();
   #rssBytes = 0;
 
@@ -209,6 +212,7 @@ class Worker {
   }
 
   #report(): void {
+    this.#leaveIfUseless();
     const all = this.#mustReportAll;
     this.#mustReportAll = false;
     const shadows = this.#plane.shadows.report(all);
@@ -220,6 +224,15 @@ class Worker {
       ...(shadows.length === 0 ? {} : { shadows }),
       ...(comparisons.length === 0 ? {} : { comparisons }),
     });
+  }
+
+  /** Before it listens it only keeps others from the address, and clients waiting. */
+  #leaveIfUseless(): void {
+    const nowMs = systemClock.nowMs();
+    if (this.#link.isOpen || this.#isListening) this.#aloneSinceMs = nowMs;
+    if (nowMs - this.#aloneSinceMs < ALONE_MAX_MS) return;
+    this.#log.warn({}, "ends: it serves nobody yet, and there is no control process");
+    process.exit(0);
   }
 
   /** They are long, and nobody needs them as often as counters. */
@@ -330,7 +343,6 @@ const OWN_DRAIN: DrainOptions = {
 };
 
 function main(): void {
-  enableCompileCache();
   const options = readOptions();
   const log = pino(
     { base: { worker: options.worker, pid: process.pid } },

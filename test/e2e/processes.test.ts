@@ -1,7 +1,9 @@
 /** The real processes, killed and told to stop while clients use them. */
 import { createHash } from "node:crypto";
 import { request } from "node:http";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { assert } from "../../src/base/fault.ts";
 import { isRunning, killNow } from "../../src/control/process.ts";
@@ -138,6 +140,35 @@ describe("kill -9 of the control process", () => {
     await goOn(group);
     await group.stop();
     expect(failuresOf(group)).toEqual([]);
+  });
+
+  test("leaves workers that have nothing to serve yet to end by themselves", async () => {
+    const crossfade = await Crossfade.prepare({ legacy: legacy.url, new: candidate.url }, { table: null });
+    started.push(crossfade);
+    await crossfade.begin();
+    const workers = await until("both are there", () => {
+      const all = crossfade.workerPids();
+      return all.length === 2 ? all : null;
+    });
+    await crossfade.kill();
+    await until("they have ended", () => !workers.some(isRunning));
+    expect(crossfade.lines.filter(({ msg }) => msg.startsWith("ends: it serves nobody yet"))).toHaveLength(2);
+  });
+
+  test("leaves workers whose successors need no temporary files, which may be gone with it", async ({
+    skip,
+  }) => {
+    if (process.platform !== "linux") return skip("only Linux shows the environment of a process");
+    const crossfade = await start({ env: { NODE_COMPILE_CACHE: "" } });
+    await crossfade.kill();
+    await crossfade.start();
+    await crossfade.recycle();
+    const caches = (await crossfade.servingWorkers(2)).map(({ pid }) => {
+      const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+      return environment.filter((variable) => variable.startsWith("NODE_COMPILE_CACHE="));
+    });
+    const kept = `NODE_COMPILE_CACHE=${join(crossfade.directory, "run", "compiled")}`;
+    expect(caches).toEqual([[kept], [kept]]);
   });
 
   test("and of all workers leaves nothing that hinders the next start", async () => {

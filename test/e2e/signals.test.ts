@@ -70,3 +70,18 @@ test("a stop of the process that hands over reaches the one that takes over", as
   await until("it has ended", () => !isRunning(pid));
   await expectNobodyLeft();
 });
+
+test("a stop while the new process starts its workers ends those too, and so does its end by force", async () => {
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    await crossfade.start();
+    const former = (await crossfade.servingWorkers(2)).map(({ pid }) => pid);
+    const pid = await beginUpgrade();
+    await until("its first worker is there", () =>
+      crossfade.workerPids().some((worker) => !former.includes(worker)),
+    );
+    if (signal === "SIGKILL") process.kill(pid, signal);
+    crossfade.signal("SIGTERM");
+    expect(await crossfade.exitCode()).toBe(0);
+    await expectNobodyLeft();
+  }
+});
