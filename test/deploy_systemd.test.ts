@@ -1,5 +1,6 @@
 /** The units of systemd, judged by systemd itself and by what they must say. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -54,6 +55,23 @@ describe("the systemd unit", () => {
     const { deadlineMs, tunnelsMs } = read.settings.plane.drain;
     const needed = Math.max(deadlineMs, tunnelsMs) + DRAIN_SLACK_MS;
     expect(Number(value("TimeoutStopSec")) * 1000).toBeGreaterThan(needed);
+  });
+
+  test("is stopped when nothing of it is left, whoever started its main process", async () => {
+    const [, quoted = ""] = /^\/bin\/sh -c '(.*)'$/.exec(value("ExecStop")) ?? [];
+    // Whoever is in the control group: this test, then nobody.
+    const group = join(makeDirectory(), "cgroup.procs");
+    writeFileSync(group, `${process.pid}\n`);
+    const script = quoted.replaceAll("$$", "$").replace(/group="[^"]*"/, `group="${group}"`);
+    expect(script).toContain(group);
+    const main = spawn("sleep", ["60"]);
+    const mainEnded = once(main, "exit");
+    const stop = spawn("/bin/sh", ["-c", script], { env: { ...process.env, MAINPID: String(main.pid) } });
+    const stopped = once(stop, "exit");
+    expect(await mainEnded).toEqual([null, "SIGTERM"]);
+    expect(stop.exitCode).toBe(null);
+    writeFileSync(group, `${stop.pid}\n`);
+    expect(await stopped).toEqual([0, null]);
   });
 
   test("counts as started when Crossfade says so, through a program that systemd did not start", () => {
