@@ -65,8 +65,8 @@ const WITHHELD: readonly string[] = [
 
 /**
  * Workers keep what they compile beside the control socket: it halves the time of their start. Not in the usual place,
- * among temporary files: a service manager removes those of a service with the control process, workers outlive that
- * and start others, and Node 26 looks for a folder in a place that was removed for ever.
+ * among temporary files: a service manager removes those of a service with its control process, which workers outlive
+ * and start others, and Node 26 never gives up making its folder where the one above it was removed.
  */
 function environment(socketPath: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !WITHHELD.includes(name));
