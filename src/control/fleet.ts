@@ -14,7 +14,7 @@ import { countedMs, goneByMs, overdueCause, receive } from "./roster.ts";
 import type { Hello, WorkerLimits } from "./roster.ts";
 import { Latecomers } from "./latecomers.ts";
 import { Lending } from "./lending.ts";
-import { isWorker, killNow } from "./process.ts";
+import { findWorkers, isWorker, killNow } from "./process.ts";
 import { Rotation } from "./rotation.ts";
 import { Slots } from "./slots.ts";
 import { Staffing } from "./staffing.ts";
@@ -103,7 +103,7 @@ export class Fleet {
     if (!first.ok) {
       log.info({ detail: first.detail }, "waiting for workers of an earlier control process");
       const missing = () => this.#slots.count() - this.#crew.served().size;
-      const takeover = await takeOver({ listen, clock, pace, missing });
+      const takeover = await takeOver({ listen, clock, pace, missing, hung: () => findWorkers(socketPath) });
       if (!takeover.ok) {
         await this.close();
         return takeover;

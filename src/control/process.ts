@@ -1,6 +1,6 @@
 /** Worker processes as the operating system knows them: starting one, asking whether it runs, ending it. */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { ACTIVATION_VARIABLES } from "./activation.ts";
 
@@ -95,6 +95,24 @@ export function isWorker(pid: number, socketPath: string): boolean {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(socketPath);
   } catch (error) {
     // It has just ended.
+    if (error instanceof Error && "code" in error) return false;
+    throw error;
+  }
+}
+
+/** The workers of a control socket that run, whoever started them; none where the system does not list processes. */
+export function findWorkers(socketPath: string): number[] {
+  if (process.platform !== "linux") return [];
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => isWorker(pid, socketPath) && isOfThis(pid, socketPath));
+}
+
+/** A path that is relative, as settings may give it, means another place to another process. */
+function isOfThis(pid: number, socketPath: string): boolean {
+  try {
+    return resolve(readlinkSync(`/proc/${pid}/cwd`), socketPath) === resolve(socketPath);
+  } catch (error) {
+    // It has just ended, or belongs to somebody else.
     if (error instanceof Error && "code" in error) return false;
     throw error;
   }

@@ -101,7 +101,8 @@ export class Upgrade {
     if ("reason" in result) {
       await fleet.reopenDoorway();
       journal.append("upgrade.failed", { reason: result.reason });
-      log.error({ reason: result.reason }, "upgrade failed; this control process and its workers carry on");
+      const outcome = this.#isOver ? "given up" : "failed; this control process and its workers carry on";
+      log.error({ reason: result.reason }, `upgrade ${outcome}`);
       return { ok: false, code: "UPGRADE_FAILED", detail: result.reason };
     }
     this.#isOver = true;

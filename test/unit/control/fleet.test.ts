@@ -297,8 +297,20 @@ describe("a fleet that cannot start", () => {
     await new Promise<void>((resolve) => other.listen({ host: "127.0.0.1", port }, resolve));
     const start = await stage.fleet({ listen, pace: { ...BRISK, takeoverMaxMs: 100 } }).start();
     await new Promise((resolve) => other.close(resolve));
-    const taken = "the address is in use by another program, or by a worker that hangs";
+    const taken = "the address is in use by another program";
     expect(start).toEqual({ ok: false, detail: `cannot listen on 127.0.0.1:${port}: ${taken}` });
+  });
+
+  test("names the workers of an earlier one that have the address and do not come", async ({ skip }) => {
+    if (process.platform !== "linux") return skip("only Linux lists the processes of a control socket");
+    const listen = [loopback(await freePort())];
+    const first = stage.fleet({ listen, workers: 1 });
+    const [worker] = await started(first, 1);
+    stage.script({ isLost: true });
+    await first.close();
+    const start = await stage.fleet({ listen, workers: 1, pace: { ...BRISK, takeoverMaxMs: 500 } }).start();
+    const detail = `by workers that hang: end them with kill -9 ${worker?.pid}, and start again`;
+    expect(start).toMatchObject({ ok: false, detail: expect.stringContaining(detail) });
   });
 
   test("says at once that the address is not its own", async () => {
